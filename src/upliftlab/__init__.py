@@ -1,0 +1,1 @@
+"""upliftlab: what did this coupon, or this commission plan, really earn?"""

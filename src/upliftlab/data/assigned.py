@@ -1,0 +1,200 @@
+"""Who was assigned to which arm, once, and what was known of them before?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import ibis
+
+from upliftlab.data.prepared import SetAside
+from upliftlab.data.values import as_number, as_text
+from upliftlab.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from upliftlab.data.engine import Engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Assigned:
+    """Units in exactly one arm, and what was set aside on the way.
+
+    Attributes:
+        units: One row per unit: ``unit``, ``arm``, ``assigned_at`` and what travelled along.
+        counts: Units per arm and stratum before anything but unreadable rows was set aside.
+        set_aside: Rows not used, by rule.
+    """
+
+    units: ibis.Table
+    counts: Mapping[str, Mapping[str, int]]
+    set_aside: tuple[SetAside, ...]
+
+
+def once(
+    engine: Engine,
+    table: ibis.Table,
+    *,
+    source: str,
+    arms: Sequence[str],
+    within: tuple[int, int] | None = None,
+    strata: Sequence[str] = (),
+) -> Assigned:
+    """Keep each unit once: its first assignment, if all its assignments name one arm.
+
+    Units in two arms are set aside; they belong to no comparison. Repeated rows of one arm
+    count once.
+
+    Args:
+        engine: Where the rows live.
+        table: ``unit``, ``arm``, perhaps ``assigned_at`` (UTC seconds), and other columns.
+        source: Name of the source, for messages.
+        arms: Arms of the plan.
+        within: First and last second in which the plan assigned units.
+        strata: Text columns whose combinations the sample ratio is checked in.
+
+    Raises:
+        DataError: When the table names an arm that the plan does not.
+    """
+    usable = table.filter(table.unit.notnull() & table.arm.notnull())
+    _refuse_strangers(engine, usable, source, arms)
+    rest = [name for name in usable.columns if name not in {"unit", "arm"}]
+    grouped = usable.group_by("unit").agg(
+        arm=usable.arm.min(),
+        _last=usable.arm.max(),
+        _rows=ibis._.count(),
+        **{name: usable[name].min() for name in rest},
+    )
+    kept = engine.materialise(grouped, "assigned")
+    inside = _inside(kept, within)
+    single = kept["arm"] == kept["_last"]
+    first = engine.one(
+        kept.aggregate(
+            crossing=(~single).ifelse(1, 0).sum(),
+            crossing_rows=(~single).ifelse(kept["_rows"], 0).sum(),
+            repeated=single.ifelse(kept["_rows"] - 1, 0).sum(),
+            outside=(single & ~inside).ifelse(1, 0).sum(),
+            rows=kept["_rows"].sum(),
+        )
+    )
+    total = engine.one(table.aggregate(rows=ibis._.count()))["rows"]
+    good = kept.filter(single & inside).drop("_last", "_rows")
+    aside = _set_aside(engine, source, kept, first, int(total))
+    return Assigned(units=good, counts=_counts(engine, good, strata), set_aside=aside)
+
+
+def described(
+    engine: Engine, units: ibis.Table, users: ibis.Table | None, *, texts: Sequence[str],
+    numbers: Sequence[str],
+) -> ibis.Table:
+    """Join what was known before assignment: segments and strata as text, covariates as numbers.
+
+    A unit that the users source does not know keeps a missing value, which is a level of its
+    own for texts and an indicator for numbers.
+
+    Raises:
+        DataError: When neither the assignments nor the users have a column that is asked for.
+    """
+    wanted = list(dict.fromkeys((*texts, *numbers)))
+    have = set(units.columns)
+    foreign = [name for name in wanted if name not in have]
+    if foreign and users is None:
+        raise DataError.missing_column(foreign[0], "the plan", have)
+    if users is not None:
+        for name in foreign:
+            if name not in users.columns:
+                raise DataError.missing_column(name, "the plan", users.columns)
+        extra = users.select("unit", *foreign, _known=ibis.literal(1))
+        joined = units.left_join(extra, "unit").drop("unit_right")
+    else:
+        joined = units.mutate(_known=ibis.literal(1))
+    read = {name: as_text(joined[name]).fill_null("(missing)") for name in texts}
+    for name in numbers:
+        if joined[name].type().is_string():
+            raise DataError.wrong_type(
+                name, "users", found="text", wanted="numbers or yes/no; declare text as a segment"
+            )
+        value = as_number(joined[name])
+        read[f"x:{name}"] = value.fill_null(0.0)
+        read[f"x:{name} missing"] = value.isnull().ifelse(1.0, 0.0)
+    plain = [c for c in joined.columns if c not in set(texts) | set(numbers)]
+    return engine.materialise(joined.select(*plain, **read), "described")
+
+
+def covariates(engine: Engine, units: ibis.Table) -> tuple[str, ...]:
+    """Name the covariate columns that vary; an indicator of nothing missing is dropped."""
+    names = [name for name in units.columns if name.startswith("x:")]
+    if not names:
+        return ()
+    spread = engine.one(
+        units.aggregate(
+            **{f"l{i}": units[n].min() for i, n in enumerate(names)},
+            **{f"h{i}": units[n].max() for i, n in enumerate(names)},
+        )
+    )
+    return tuple(n for i, n in enumerate(names) if spread[f"l{i}"] != spread[f"h{i}"])
+
+
+def _refuse_strangers(
+    engine: Engine, table: ibis.Table, source: str, arms: Sequence[str]
+) -> None:
+    found = [row["arm"] for row in engine.rows(table.select("arm").distinct())]
+    strangers = sorted(set(found) - set(arms))
+    if strangers:
+        raise DataError.unknown_arm(strangers[:10], source, arms)
+    if not found:
+        raise DataError.empty(source)
+
+
+def _inside(table: ibis.Table, within: tuple[int, int] | None) -> ibis.Value:
+    if within is None or "assigned_at" not in table.columns:
+        return ibis.literal(True)
+    return table["assigned_at"].between(*within).fill_null(False)
+
+
+def _set_aside(
+    engine: Engine, source: str, kept: ibis.Table, found: Mapping[str, int], total: int
+) -> tuple[SetAside, ...]:
+    used = int(found["rows"] or 0)
+    rows = [
+        SetAside(source=source, rule="without a customer id or an arm", rows=total - used),
+        SetAside(
+            source=source,
+            rule="assigned again to the same arm; the first counts",
+            rows=int(found["repeated"] or 0),
+        ),
+        SetAside(
+            source=source,
+            rule="assigned outside the run dates",
+            rows=int(found["outside"] or 0),
+        ),
+    ]
+    if found["crossing"]:
+        pairs = engine.rows(
+            kept.filter(kept["arm"] != kept["_last"]).group_by("arm").agg(n=ibis._.count())
+        )
+        rows.append(
+            SetAside(
+                source=source,
+                rule="assigned to two arms; they belong to no comparison",
+                rows=int(found["crossing"]),
+                arms={row["arm"]: int(row["n"]) for row in pairs},
+            )
+        )
+    return tuple(row for row in rows if row.rows)
+
+
+def _counts(
+    engine: Engine, units: ibis.Table, strata: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    present = [name for name in strata if name in units.columns]
+    label = ibis.literal("")
+    for name in present:
+        text = as_text(units[name]).fill_null("(missing)")
+        label = text if name == present[0] else label + " · " + text
+    rows = engine.rows(units.group_by(arm=units.arm, stratum=label).agg(n=ibis._.count()))
+    out: dict[str, dict[str, int]] = {}
+    for row in rows:
+        out.setdefault(row["arm"], {})[row["stratum"]] = int(row["n"])
+    return out

@@ -1,0 +1,206 @@
+"""Which columns does each source have, under which names, and of which kind?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of a source.
+
+    Attributes:
+        name: The name used from here on.
+        kind: "id", "text", "money", "number", "time" or "flag".
+        required: Whether the source cannot do without it.
+        aliases: Other names under which exports carry it, first found.
+        may_be_negative: Whether values below 0 are legitimate (money and numbers).
+    """
+
+    name: str
+    kind: str
+    required: bool = False
+    aliases: tuple[str, ...] = ()
+    may_be_negative: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """What one source must and may hold.
+
+    Attributes:
+        source: Its key in the plan's ``data``.
+        columns: What is read; other columns are passed over.
+        unlocks: What an optional source adds to the analysis.
+    """
+
+    source: str
+    columns: tuple[Column, ...]
+    unlocks: str = ""
+
+    def column(self, name: str) -> Column | None:
+        """Find a column by its name or an alias."""
+        for column in self.columns:
+            if name == column.name or name in column.aliases:
+                return column
+        return None
+
+
+_UNIT = Column(
+    name="unit",
+    kind="id",
+    required=True,
+    aliases=("unit_id", "user_id", "customer_id", "open_id", "creator_id"),
+)
+_ORDER = Column(name="order_id", kind="id", required=True)
+
+
+def _money(name: str, *aliases: str, **more: bool) -> Column:
+    return Column(name=name, kind="money", aliases=(f"{name}_fen", *aliases), **more)
+
+
+ASSIGNMENTS = Contract(
+    source="assignments",
+    columns=(
+        _UNIT,
+        Column(name="arm", kind="text", required=True, aliases=("group", "variant")),
+        Column(name="assigned_at", kind="time", required=True, aliases=("assigned_ts",)),
+        Column(name="stratum", kind="text"),
+        Column(name="propensity", kind="number"),
+    ),
+)
+
+ORDER_LINES = Contract(
+    source="order_lines",
+    columns=(
+        Column(name="line_id", kind="id"),
+        _ORDER,
+        Column(name="unit", kind="id", aliases=_UNIT.aliases),
+        Column(name="paid_at", kind="time", aliases=("pay_ts", "pay_time", "paid_ts")),
+        Column(name="shipped_at", kind="time", aliases=("ship_ts",)),
+        Column(name="qty", kind="number"),
+        _money("list", "list_price"),
+        _money("markdown"),
+        _money("merchant_coupon", "shop_cost_fen"),
+        _money("platform_coupon", "only_platform_cost_fen"),
+        _money("creator_coupon", "author_cost_fen"),
+        _money("coupon", "coupon_total_fen"),
+        _money("payment_promo", "pay_promo_fen", "promotion_pay_fen"),
+        _money("cash"),
+        _money("settlement_base"),
+        _money("unit_cost"),
+        Column(name="channel", kind="text"),
+        Column(name="commission_rate_bp", kind="number"),
+        Column(name="agency_rate_bp", kind="number"),
+    ),
+)
+
+ORDERS = Contract(
+    source="orders",
+    unlocks="buyer and payment time for order lines that do not carry them",
+    columns=(
+        _ORDER,
+        _UNIT,
+        Column(name="paid_at", kind="time", required=True, aliases=("pay_ts",)),
+        Column(name="shipped_at", kind="time", aliases=("ship_ts",)),
+    ),
+)
+
+REFUNDS = Contract(
+    source="refunds",
+    unlocks="cancellations and returns: without it sales are before returns",
+    columns=(
+        Column(name="refund_id", kind="id"),
+        _ORDER,
+        Column(name="line_id", kind="id"),
+        Column(name="type", kind="text"),
+        Column(
+            name="refunded_at",
+            kind="time",
+            required=True,
+            aliases=("refunded_ts", "approved_ts", "request_ts"),
+        ),
+        _money("amount"),
+        Column(name="qty", kind="number"),
+    ),
+)
+
+USERS = Contract(
+    source="users",
+    unlocks="segments, strata and pre-period covariates",
+    columns=(_UNIT, Column(name="snapshot_at", kind="time", aliases=("snapshot_ts",))),
+)
+
+EXPOSURES = Contract(
+    source="exposures",
+    unlocks="who saw the coupon, and whether control saw it",
+    columns=(
+        _UNIT,
+        Column(name="at", kind="time", required=True, aliases=("event_ts", "ts")),
+        Column(name="arm_served", kind="text"),
+        Column(name="ghost", kind="flag"),
+    ),
+)
+
+COUPON_EVENTS = Contract(
+    source="coupon_events",
+    unlocks="who claimed a coupon, restored coupons, leakage into control",
+    columns=(
+        _UNIT,
+        Column(name="event", kind="text", required=True),
+        Column(name="at", kind="time", required=True, aliases=("ts", "event_ts")),
+        Column(name="order_id", kind="id"),
+        Column(name="instance", kind="id", aliases=("coupon_instance_id",)),
+        Column(name="coupon_id", kind="id"),
+    ),
+)
+
+MEMBERSHIP_EVENTS = Contract(
+    source="membership_events",
+    unlocks="members joined and activated",
+    columns=(
+        _UNIT,
+        Column(name="event", kind="text", required=True),
+        Column(name="at", kind="time", required=True, aliases=("ts", "event_ts")),
+    ),
+)
+
+FINANCE_TOTAL = Contract(
+    source="finance_total",
+    unlocks="reconciliation with the books",
+    columns=(
+        Column(name="component", kind="text", required=True, aliases=("line",)),
+        Column(
+            name="amount",
+            kind="money",
+            required=True,
+            aliases=("amount_fen",),
+            may_be_negative=True,
+        ),
+    ),
+)
+
+UNITS = Contract(
+    source="units",
+    columns=(
+        _UNIT,
+        Column(name="arm", kind="text", required=True, aliases=("group", "variant")),
+        Column(name="stratum", kind="text"),
+    ),
+)
+
+CONTRACTS = {
+    contract.source: contract
+    for contract in (
+        ASSIGNMENTS,
+        ORDER_LINES,
+        ORDERS,
+        REFUNDS,
+        USERS,
+        EXPOSURES,
+        COUPON_EVENTS,
+        MEMBERSHIP_EVENTS,
+        FINANCE_TOTAL,
+        UNITS,
+    )
+}

@@ -1,0 +1,144 @@
+"""What do the prepared units say, in moments?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import ibis
+import numpy as np
+
+from upliftlab.data import moments
+from upliftlab.data.cells import Cells, ClusterCells
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from upliftlab.data.prepared import Prepared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tail:
+    """How heavy the tail of a per-unit amount is in one arm.
+
+    Attributes:
+        n: Units.
+        skewness: Third standardised moment.
+        top_share: Share of the arm's total that the largest hundredth of units holds.
+        largest: Largest single amount, in minor units.
+        total: Sum over the arm's units, in minor units.
+    """
+
+    n: int
+    skewness: float
+    top_share: float
+    largest: float
+    total: float
+
+
+def measure(prepared: Prepared) -> Cells:
+    """Return joint moments of all components and covariates, per cell of the keys.
+
+    Units without facts add their covariates and zeros; they are counted, never joined to
+    empty rows. Idle components are widened to zeros after the pass.
+    """
+    keys, engine = prepared.keys, prepared.engine
+    covariates = list(prepared.covariates)
+    columns = [*prepared.components, *covariates]
+    everything = [*prepared.components, *prepared.idle, *covariates]
+    if prepared.active is None:
+        found = moments.cells(engine, prepared.assigned, keys=keys, columns=columns)
+        return found.widen(everything)
+    with_facts = moments.cells(engine, prepared.active, keys=keys, columns=columns)
+    rest = prepared.assigned.anti_join(prepared.active.select("unit"), "unit")
+    without = moments.cells(engine, rest, keys=keys, columns=covariates)
+    return (with_facts.widen(everything) + without.widen(everything)).collapse(keys)
+
+
+def measure_clusters(prepared: Prepared, keys: tuple[str, ...]) -> ClusterCells:
+    """Return mean vectors with CR2 covariance per cell of ``keys``."""
+    units = full_units(prepared)
+    columns = [*prepared.components, *prepared.covariates]
+    found = moments.cluster_cells(
+        prepared.engine, units, keys=keys, cluster=str(prepared.cluster), columns=columns
+    )
+    return found
+
+
+def full_units(prepared: Prepared) -> ibis.Table:
+    """Return one row per assigned unit with every component; absent facts are zeros."""
+    if prepared.active is None:
+        return prepared.assigned
+    facts = prepared.active.select("unit", *prepared.components)
+    joined = prepared.assigned.left_join(facts, "unit").drop("unit_right")
+    return joined.mutate(**{name: joined[name].fill_null(0) for name in prepared.components})
+
+
+def tails(
+    prepared: Prepared,
+    prices: Mapping[str, Mapping[str, float]],
+    cells: Cells,
+) -> dict[str, Tail]:
+    """Describe the per-unit amount ``prices . components`` of each arm.
+
+    Args:
+        prepared: Units.
+        prices: Arm -> component -> rate; the constant component "units" is allowed.
+        cells: Moments, for each arm's mean and variance.
+    """
+    table = prepared.active if prepared.active is not None else prepared.assigned
+    by_arm = cells.collapse(["arm"])
+    amount = _amount(table, prices)
+    marked = prepared.engine.materialise(
+        table.select("arm", amount=amount).filter(ibis._.amount != 0), "amounts"
+    )
+    out = {}
+    for i, (arm,) in enumerate(by_arm.labels):
+        n = int(by_arm.n[i])
+        row = {name: prices.get(arm, {}).get(name, 0.0) for name in by_arm.names}
+        weight = np.array([row[name] for name in by_arm.names])
+        mean = float(weight @ by_arm.mean[i])
+        variance = float(weight @ by_arm.m2[i] @ weight) / max(n - 1, 1)
+        out[arm] = _tail(prepared, marked.filter(marked["arm"] == arm), n, mean, variance)
+    return out
+
+
+def _tail(
+    prepared: Prepared, amounts: ibis.Table, n: int, mean: float, variance: float
+) -> Tail:
+    gap = amounts["amount"] - mean
+    found = prepared.engine.one(
+        amounts.aggregate(
+            n=ibis._.count(),
+            third=(gap * gap * gap).sum(),
+            largest=amounts["amount"].max(),
+            total=amounts["amount"].sum(),
+        )
+    )
+    active = int(found["n"])
+    third = float(found["third"] or 0.0) - (n - active) * mean**3
+    top = max(1, n // 100)
+    best = prepared.engine.one(
+        amounts.order_by(ibis.desc("amount")).limit(top).aggregate(sum=ibis._.amount.sum())
+    )
+    total = float(found["total"] or 0.0)
+    sd3 = variance**1.5
+    return Tail(
+        n=n,
+        skewness=third / n / sd3 if sd3 > 0 else float("nan"),
+        top_share=float(best["sum"] or 0.0) / total if total > 0 else float("nan"),
+        largest=float(found["largest"] or 0.0),
+        total=total,
+    )
+
+
+def _amount(table: ibis.Table, prices: Mapping[str, Mapping[str, float]]) -> ibis.Value:
+    have = set(table.columns)
+    branches = []
+    for arm, terms in prices.items():
+        value = ibis.literal(0.0)
+        for name, rate in terms.items():
+            if name in have:
+                value = value + table[name].cast("float64") * rate
+        branches.append((table["arm"] == arm, value))
+    return ibis.cases(*branches, else_=0.0)

@@ -1,0 +1,142 @@
+"""From one row per unit, with ready components, to a unit table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import ibis
+
+from upliftlab.components import ALIASES, COUNTS, MONEY
+from upliftlab.data import assigned, tables
+from upliftlab.data.contracts import UNITS, Column
+from upliftlab.data.prepared import Facts, Prepared, SetAside
+from upliftlab.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from upliftlab.data.engine import Engine
+    from upliftlab.data.plan import Plan
+    from upliftlab.experiment import Source
+
+
+def prepare_units(
+    engine: Engine,
+    source: Source | None,
+    given: object | None,
+    plan: Plan,
+    how: tables.Reading,
+) -> Prepared:
+    """Read a unit table: components under our names, or any others the plan maps.
+
+    A unit without some component has no outcome: it is set aside and counted per arm, never
+    read as 0.
+
+    Raises:
+        DataError: When the table holds no component, or not what it should.
+    """
+    raw = tables.raw(engine, "units", source, given, how)
+    mapping = dict(source.columns) if source else {}
+    names = _components(raw.columns, mapping, plan)
+    if not names:
+        raise DataError.no_components("units", raw.columns)
+    extra = [
+        Column(name=name, kind=_kind(name), may_be_negative=True)
+        for name in names
+    ]
+    extra += [
+        Column(name=name, kind="any") for name in (*plan.texts, *plan.numbers(raw.columns))
+    ]
+    if plan.cluster:
+        extra.append(Column(name=plan.cluster, kind="id", required=True))
+    table = tables.read(
+        raw,
+        UNITS,
+        mapping=mapping | {ours: theirs for ours, theirs in names.items()},
+        money=source.money if source else None,
+        how=how,
+        extra=tuple(extra),
+    )
+    tables.quality(engine, table, UNITS)
+    table = table.drop(*[c for c in table.columns if c.endswith("?")])
+    return _prepared(engine, table, tuple(names), plan)
+
+
+def _prepared(
+    engine: Engine, table: ibis.Table, names: tuple[str, ...], plan: Plan
+) -> Prepared:
+    canonical = {name: ALIASES.get(name, name) for name in names}
+    table = table.rename({ours: name for name, ours in canonical.items() if ours != name})
+    components = tuple(canonical.values())
+    single = assigned.once(
+        engine, table, source="units", arms=plan.arms, strata=plan.strata
+    )
+    units = assigned.described(
+        engine, single.units, None, texts=plan.texts, numbers=plan.numbers(single.units.columns)
+    )
+    whole, missing, aside = _without_gaps(engine, units, components)
+    sums = engine.one(
+        whole.aggregate(
+            **{f"l{i}": whole[n].min() for i, n in enumerate(components)},
+            **{f"h{i}": whole[n].max() for i, n in enumerate(components)},
+            **{f"s{i}": whole[n].cast("float64").sum() for i, n in enumerate(components)},
+        )
+    )
+    idle = tuple(
+        n for i, n in enumerate(components) if sums[f"l{i}"] == 0 and sums[f"h{i}"] == 0
+    )
+    return Prepared(
+        engine=engine,
+        assigned=whole,
+        active=None,
+        keys=plan.keys,
+        components=tuple(n for n in components if n not in idle),
+        idle=idle,
+        covariates=assigned.covariates(engine, whole),
+        cluster=plan.cluster,
+        facts=Facts(
+            assigned=single.counts,
+            set_aside=(*single.set_aside, *aside),
+            missing=missing,
+            as_of=plan.as_of,
+            totals={n: float(sums[f"s{i}"] or 0.0) for i, n in enumerate(components)},
+        ),
+    )
+
+
+def _components(
+    have: Sequence[str], mapping: dict[str, str], plan: Plan
+) -> dict[str, str]:
+    """Find components: what the plan maps beside unit and arm, else columns with our names."""
+    taken = {"unit", "arm", "stratum", plan.cluster, *plan.texts, *plan.numbers(have)}
+    taken |= {alias for column in UNITS.columns for alias in column.aliases}
+    mapped = {ours: theirs for ours, theirs in mapping.items() if ours not in taken}
+    known = (*MONEY, *COUNTS, *ALIASES)
+    plain = {
+        name: column
+        for name in known
+        for column in (name, f"{name}_fen")
+        if column in have and name not in mapped and column not in mapping.values()
+    }
+    return plain | mapped
+
+
+def _kind(name: str) -> str:
+    return "money" if ALIASES.get(name, name) in MONEY else "number"
+
+
+def _without_gaps(
+    engine: Engine, units: ibis.Table, components: tuple[str, ...]
+) -> tuple[ibis.Table, dict[str, int], tuple[SetAside, ...]]:
+    gap = ibis.literal(False)
+    for name in components:
+        gap = gap | units[name].isnull()
+    rows = engine.rows(units.group_by("arm").agg(n=gap.ifelse(1, 0).sum()))
+    missing = {row["arm"]: int(row["n"] or 0) for row in rows}
+    total = sum(missing.values())
+    if not total:
+        return units, missing, ()
+    aside = SetAside(
+        source="units", rule="without an outcome in some column", rows=total, arms=missing
+    )
+    return engine.materialise(units.filter(~gap), "whole"), missing, (aside,)

@@ -1,0 +1,414 @@
+"""What is each component worth, to whom, and at which stage of the journey?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from upliftlab.errors import DefinitionError
+from upliftlab.lines import COST_LINES, PRESETS, STATED_KINDS, CostLine
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from upliftlab.experiment import Costs
+
+MERCHANT = "merchant"
+PARTIES = (MERCHANT, "platform", "creator", "agency", "customer", "state", "carrier")
+
+Terms = dict[str, float]
+"""Component -> rate: minor units of money per unit of the component."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of the P&L: what each party gets (+) or pays (-) per unit of its components.
+
+    Attributes:
+        name: Key of the line.
+        label: Words for readers.
+        stage: Where in the journey it arises.
+        flows: Party -> component -> rate, in minor units of money.
+        by_arm: Flows that replace ``flows`` in some arms, such as contact cost.
+        status: "measured" (a money column of the data), "given" (by the plan), "assumed" (preset).
+        is_campaign: Whether it is money spent on the campaign itself, the denominator of iROI.
+        note: What a reader must know; empty when nothing.
+    """
+
+    name: str
+    label: str
+    stage: str
+    flows: Mapping[str, Mapping[str, float]]
+    by_arm: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    status: str = "given"
+    is_campaign: bool = False
+    note: str = ""
+
+    def terms(self, party: str, arm: str) -> Terms:
+        """Return the rates of one party in one arm.
+
+        Examples:
+            >>> fee = Line(name="tech_fee", label="platform fee", stage="settlement",
+            ...            flows={"merchant": {"kept_sales": -0.044}})
+            >>> fee.terms("merchant", "coupon_20")
+            {'kept_sales': -0.044}
+        """
+        return dict(self.by_arm.get(arm, self.flows).get(party, {}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "name": self.name,
+            "label": self.label,
+            "stage": self.stage,
+            "status": self.status,
+            "is_campaign": self.is_campaign,
+            "flows": {party: dict(terms) for party, terms in self.flows.items()},
+            "by_arm": {
+                arm: {party: dict(terms) for party, terms in flows.items()}
+                for arm, flows in self.by_arm.items()
+            },
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Economics:
+    """A price vector per party and arm, line by line.
+
+    Attributes:
+        lines: In the order of a P&L; the merchant's flows add up to the merchant's profit.
+        missing: Cost lines that neither plan nor data speak of.
+        vat: "included" or "excluded": the basis of every amount.
+        note: What a reader must know; empty when nothing.
+    """
+
+    lines: tuple[Line, ...]
+    missing: tuple[str, ...] = ()
+    vat: str = "included"
+    note: str = ""
+
+    def price(self, party: str, arm: str) -> Terms:
+        """Add up one party's rates over all lines: profit is price . components."""
+        out: Terms = {}
+        for line in self.lines:
+            for component, rate in line.terms(party, arm).items():
+                out[component] = out.get(component, 0.0) + rate
+        return out
+
+    def line(self, name: str) -> Line:
+        """Find one line; KeyError when there is none."""
+        for line in self.lines:
+            if line.name == name:
+                return line
+        raise KeyError(name)
+
+    def components(self) -> frozenset[str]:
+        """All components that some party's price hangs on."""
+        return frozenset(
+            component
+            for line in self.lines
+            for flows in (line.flows, *line.by_arm.values())
+            for terms in flows.values()
+            for component in terms
+        )
+
+    def parties(self) -> tuple[str, ...]:
+        """Parties that get or pay something."""
+        named = {p for x in self.lines for f in (x.flows, *x.by_arm.values()) for p in f}
+        return tuple(party for party in PARTIES if party in named)
+
+    def scaled(self, name: str, factor: float) -> Economics:
+        """What if one line were ``factor`` times as large? Data are not touched."""
+        chosen = self.line(name)
+
+        def times(flows: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+            return {
+                p: {c: factor * rate for c, rate in terms.items()} for p, terms in flows.items()
+            }
+
+        changed = replace(
+            chosen,
+            flows=times(chosen.flows),
+            by_arm={arm: times(flows) for arm, flows in chosen.by_arm.items()},
+        )
+        return replace(
+            self, lines=tuple(changed if x.name == name else x for x in self.lines)
+        )
+
+    def with_funding(self, merchant_share: float) -> Economics:
+        """What if the merchant paid this share of every smart coupon?
+
+        The coupon seen by customers stays; only who pays moves, so demand components stay.
+        Settlement base and everything charged on it move with the merchant's coupon.
+
+        Examples:
+            >>> coupon = Line(name="coupon", label="coupon", stage="order",
+            ...               flows={"merchant": {"merchant_coupon": -1.0}})
+            >>> Economics(lines=(coupon,)).with_funding(0.5).price("merchant", "a")
+            {'merchant_coupon': -0.5, 'platform_coupon': -0.5}
+        """
+        rules = _funding_rules(merchant_share)
+
+        def moved(flows: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+            return {party: _substitute(terms, rules) for party, terms in flows.items()}
+
+        return replace(
+            self,
+            lines=tuple(
+                replace(
+                    line,
+                    flows=moved(line.flows),
+                    by_arm={arm: moved(flows) for arm, flows in line.by_arm.items()},
+                )
+                for line in self.lines
+            ),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "lines": [line.to_dict() for line in self.lines],
+            "missing": list(self.missing),
+            "vat": self.vat,
+            "note": self.note,
+        }
+
+
+def build(
+    costs: Costs,
+    *,
+    components: Collection[str],
+    contact: Mapping[str, float] | None = None,
+    ad_spend: Mapping[str, float] | None = None,
+) -> Economics:
+    """Turn the plan's costs and the measured components into P&L lines.
+
+    Args:
+        costs: One margin, a preset, a full table, or a preset with own lines over it.
+        components: What the data hold.
+        contact: Minor units per assigned unit, by arm: messages, mailings.
+        ad_spend: Minor units per assigned unit, by arm: plan-level spend, taken as fixed.
+
+    Raises:
+        DefinitionError: When the costs need a component that the data do not hold.
+    """
+    have = frozenset(components)
+    if "profit" in have:
+        lines = [_measured("profit", "profit as given", "settlement", "profit", 1.0)]
+        missing: tuple[str, ...] = ()
+    else:
+        lines = _revenue(have)
+        if not lines:
+            raise DefinitionError.no_sales(have)
+        stated, missing = _stated(costs, have)
+        lines += stated
+    lines += _per_arm("contact", "messages and mailings", "impression", contact)
+    lines += _per_arm(
+        "ad_spend", "ad spend", "impression", ad_spend, note="conditional on spend"
+    )
+    lines += _transfers(have)
+    return Economics(lines=tuple(lines), missing=missing, vat=costs.vat)
+
+
+def break_even_roi(margin: float, return_rate: float = 0.0) -> float:
+    """Return the pay ROI at which an ad yuan earns nothing: 1 / (margin x share kept).
+
+    With price P, profit margin m on kept sales and return rate r, one yuan of paid sales
+    leaves m (1 - r); spend s pays back when sales / s = 1 / (m (1 - r)). The popular
+    "1 - m + (1 - r)" adds shares of different things.
+
+    Examples:
+        >>> round(break_even_roi(0.30, 0.05), 2)
+        3.51
+    """
+    kept = margin * (1 - return_rate)
+    return 1 / kept if kept > 0 else float("inf")
+
+
+def _revenue(have: frozenset[str]) -> list[Line]:
+    lines = []
+    top = "gmv_platform" if "gmv_platform" in have else "gmv_merchant"
+    if top not in have and "kept_sales" not in have:
+        return []
+    if top in have:
+        lines.append(_measured("sales", "sales at the checkout, before coupons", "order", top, 1))
+    else:
+        lines.append(_measured("sales", "sales kept", "settlement", "kept_sales", 1))
+    if "merchant_coupon" in have and top == "gmv_platform":
+        lines.append(
+            replace(
+                _measured("coupon", "our coupon money", "order", "merchant_coupon", -1.0),
+                is_campaign=True,
+            )
+        )
+    if top in have:
+        for name, label in (("cancelled", "cancelled before shipping"), ("returned", "returned")):
+            if f"{name}_sales" in have:
+                lines.append(_measured(name, label, "return", f"{name}_sales", -1.0))
+    return lines
+
+
+def _stated(costs: Costs, have: frozenset[str]) -> tuple[list[Line], tuple[str, ...]]:
+    preset = PRESETS[costs.preset] if costs.preset else {}
+    lines: list[Line] = []
+    missing: list[str] = []
+    if costs.margin is not None:
+        lines.append(_margin(float(costs.margin), have))
+    for cost in COST_LINES:
+        stated = costs.lines.get(cost.name, preset.get(cost.name))
+        status = "given" if cost.name in costs.lines else "assumed"
+        if cost.measured_as in have and (stated is None or stated == "from_orders"):
+            lines.append(_cost(cost, {cost.measured_as: -1.0}, "measured"))
+        elif stated == "from_orders":
+            if cost.name in costs.lines:
+                raise DefinitionError.cost_not_in_data(cost.name, cost.measured_as, have)
+            missing.append(cost.name)
+        elif stated is None:
+            if costs.margin is None or not cost.in_margin:
+                missing.append(cost.name)
+        elif not _bases(cost, have):
+            if cost.name in costs.lines:
+                raise DefinitionError.cost_not_in_data(
+                    cost.name, " or ".join(cost.bases), have
+                )
+            missing.append(cost.name)
+        else:
+            rate = float(stated)
+            lines.append(_cost(cost, dict.fromkeys(_bases(cost, have), -rate), status))
+    return lines, tuple(missing)
+
+
+def _bases(cost: CostLine, have: frozenset[str]) -> tuple[str, ...]:
+    if all(base in have for base in cost.bases):
+        return cost.bases
+    return tuple(base for base in cost.fallback if base in have)[:1]
+
+
+def _cost(cost: CostLine, terms: Terms, status: str) -> Line:
+    flows: dict[str, dict[str, float]] = {MERCHANT: terms}
+    if cost.receiver:
+        flows[cost.receiver] = {component: -rate for component, rate in terms.items()}
+    return Line(
+        name=cost.name, label=cost.label, stage=cost.stage, flows=flows, status=status
+    )
+
+
+def _margin(margin: float, have: frozenset[str]) -> Line:
+    """Goods and all else at (1 - margin) of sales before our coupon."""
+    if "kept_sales" in have and "kept_merchant_coupon" in have:
+        base = {"kept_sales": 1.0, "kept_merchant_coupon": 1.0}
+    elif "gmv_platform" in have:
+        base = {"gmv_platform": 1.0}
+    elif "gmv_merchant" in have:
+        base = {"gmv_merchant": 1.0}
+        if "merchant_coupon" in have:
+            base["merchant_coupon"] = 1.0
+    else:
+        base = {"kept_sales": 1.0}
+    return Line(
+        name="goods_at_margin",
+        label=f"goods and running costs, at a margin of {margin:.1%}",
+        stage="shipment",
+        flows={MERCHANT: {component: -(1 - margin) * w for component, w in base.items()}},
+        status="given",
+    )
+
+
+def _per_arm(
+    name: str, label: str, stage: str, amounts: Mapping[str, float] | None, note: str = ""
+) -> list[Line]:
+    if not amounts or not any(amounts.values()):
+        return []
+    return [
+        Line(
+            name=name,
+            label=label,
+            stage=stage,
+            flows={},
+            by_arm={arm: {MERCHANT: {"units": -amount}} for arm, amount in amounts.items()},
+            is_campaign=True,
+            note=note,
+        )
+    ]
+
+
+def _transfers(have: frozenset[str]) -> list[Line]:
+    """What other parties pay each other; the merchant's profit does not hang on it."""
+    lines = []
+    for who in ("merchant", "platform", "creator"):
+        if f"kept_{who}_coupon" not in have:
+            continue
+        flows = {"customer": {f"kept_{who}_coupon": 1.0}}
+        if who != MERCHANT:
+            flows[who] = {f"kept_{who}_coupon": -1.0}
+        lines.append(
+            Line(
+                name=f"{who}_coupon_kept",
+                label=f"coupon money that customers kept, paid by the {who}",
+                stage="order",
+                flows=flows,
+                status="measured",
+            )
+        )
+    return lines
+
+
+def _measured(name: str, label: str, stage: str, component: str, rate: float) -> Line:
+    return Line(
+        name=name,
+        label=label,
+        stage=stage,
+        flows={MERCHANT: {component: float(rate)}},
+        status="measured",
+    )
+
+
+def _funding_rules(share: float) -> dict[str, Terms]:
+    coupon = {"merchant_coupon": share, "platform_coupon": share}
+    kept = {"kept_merchant_coupon": 1 - share, "kept_platform_coupon": -share}
+    lost = {
+        "merchant_coupon": 1 - share,
+        "platform_coupon": -share,
+        "kept_merchant_coupon": share - 1,
+        "kept_platform_coupon": share,
+    }
+    return {
+        "merchant_coupon": coupon,
+        "platform_coupon": {"merchant_coupon": 1 - share, "platform_coupon": 1 - share},
+        "kept_merchant_coupon": {
+            "kept_merchant_coupon": share,
+            "kept_platform_coupon": share,
+        },
+        "kept_platform_coupon": {
+            "kept_merchant_coupon": 1 - share,
+            "kept_platform_coupon": 1 - share,
+        },
+        "gmv_merchant": {
+            "gmv_merchant": 1.0,
+            "merchant_coupon": 1 - share,
+            "platform_coupon": -share,
+        },
+        "kept_sales": {"kept_sales": 1.0, **kept},
+        # Cancelled and returned sales only ever enter as their sum.
+        "returned_sales": {"returned_sales": 1.0, **lost},
+    }
+
+
+def _substitute(terms: Mapping[str, float], rules: Mapping[str, Terms]) -> Terms:
+    out: Terms = {}
+    for component, rate in terms.items():
+        for target, weight in rules.get(component, {component: 1.0}).items():
+            out[target] = out.get(target, 0.0) + rate * weight
+    return {component: rate for component, rate in out.items() if rate != 0}
+
+
+__all__ = [
+    "MERCHANT",
+    "PARTIES",
+    "STATED_KINDS",
+    "Economics",
+    "Line",
+    "break_even_roi",
+    "build",
+]

@@ -1,0 +1,1 @@
+"""What was the effect? One module per design; they do not know each other."""

@@ -1,0 +1,158 @@
+"""Which arm means, with which joint covariance, were measured?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from upliftlab.stats.joint import Joint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+
+UNITS = "units"
+"""The component that is 1 for every unit: what is paid per assigned unit hangs on it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Effects:
+    """Mean vectors of all arms with one joint covariance; every contrast is a linear map.
+
+    Attributes:
+        arms: Labels, A in all.
+        control: The arm that the others are compared with.
+        names: Components, K in all.
+        n: Units per arm.
+        mean: Means per unit (money in minor units), shape [A, K].
+        cov: Covariance of the means, shape [A, K, A, K].
+        df: Degrees of freedom of each arm's variance, shape [A].
+        working: Variance of each arm's mean per unit of working variance, shape [A]; given
+            for clusters, where it weighs ``df`` in place of the noisy estimated variance.
+        estimand: What the contrasts estimate, in one sentence.
+        method: How they were estimated, in reader's words.
+        variance_kept: Share of the raw contrast variance left after adjustment, per component.
+        note: What a reader must know; empty when nothing.
+    """
+
+    arms: tuple[str, ...]
+    control: str
+    names: tuple[str, ...]
+    n: tuple[int, ...]
+    mean: Floats
+    cov: Floats
+    df: Floats
+    working: Floats | None = None
+    estimand: str = ""
+    method: str = ""
+    variance_kept: Mapping[str, float] | None = None
+    note: str = ""
+
+    def linear(self, weights: Floats, names: Sequence[str]) -> Joint:
+        """Return functionals of the arm means.
+
+        Args:
+            weights: One matrix per functional, shape [m, A, K].
+            names: Names of the functionals, m in all.
+
+        Returns:
+            Values, joint covariance and the Satterthwaite degrees of freedom of each.
+
+        References:
+            Satterthwaite (1946), *Biometrics Bulletin* 2(6), equation 17; Bell and McCaffrey
+            (2002), *Survey Methodology* 28(2), for clusters.
+        """
+        m = len(names)
+        flat = weights.reshape(m, -1)
+        cov = self.cov.reshape(flat.shape[1], flat.shape[1])
+        return Joint(
+            names=tuple(names),
+            value=flat @ self.mean.reshape(-1),
+            cov=flat @ cov @ flat.T,
+            df=self._df(weights),
+        )
+
+    def weights(self, prices: Mapping[str, Mapping[str, float]]) -> Floats:
+        """Lay out {arm: {component: weight}} as one matrix [A, K]; unknown names raise."""
+        out = np.zeros((len(self.arms), len(self.names)))
+        for arm, row in prices.items():
+            for name, weight in row.items():
+                out[self.arms.index(arm), self.names.index(name)] += weight
+        return out
+
+    def contrast(self, name: str, arm: str) -> Joint:
+        """Return treatment minus control of one component."""
+        weights = self.weights({arm: {name: 1.0}, self.control: {name: -1.0}})
+        return self.linear(weights[None], [name])
+
+    def window(self, days: int | None) -> Effects:
+        """Keep the components of one window, by their plain names, beside those without one."""
+        if days is None:
+            return self
+        suffix = f"@{days}d"
+        keep = [
+            (k, name.removesuffix(suffix))
+            for k, name in enumerate(self.names)
+            if name.endswith(suffix) or "@" not in name
+        ]
+        index = np.array([k for k, _ in keep], dtype=np.int64)
+        kept = self.variance_kept
+        return replace(
+            self,
+            names=tuple(name for _, name in keep),
+            mean=self.mean[:, index],
+            cov=self.cov[:, index][:, :, :, index],
+            variance_kept=None
+            if kept is None
+            else {name: kept[self.names[k]] for k, name in keep if self.names[k] in kept},
+        )
+
+    def with_units(self) -> Effects:
+        """Add the component that is 1 for every unit and does not vary."""
+        if UNITS in self.names:
+            return self
+        arms, columns = self.mean.shape
+        mean = np.concatenate([self.mean, np.ones((arms, 1))], axis=1)
+        cov = np.zeros((arms, columns + 1, arms, columns + 1))
+        cov[:, :columns, :, :columns] = self.cov
+        return replace(self, names=(*self.names, UNITS), mean=mean, cov=cov)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON; the covariance is kept so that readers can re-price."""
+        return {
+            "arms": list(self.arms),
+            "control": self.control,
+            "names": list(self.names),
+            "n": list(self.n),
+            "mean": self.mean.tolist(),
+            "cov": self.cov.reshape(self.mean.size, self.mean.size).tolist(),
+            "df": self.df.tolist(),
+            "estimand": self.estimand,
+            "method": self.method,
+            "variance_kept": dict(self.variance_kept or {}),
+            "note": self.note,
+        }
+
+    def _df(self, weights: Floats) -> Floats:
+        arms = len(self.arms)
+        if self.working is not None:
+            used = (weights**2).sum(axis=2) * self.working[None, :]
+        else:
+            used = np.stack(
+                [
+                    np.einsum("mk,kl,ml->m", weights[:, a], self.cov[a, :, a], weights[:, a])
+                    for a in range(arms)
+                ],
+                axis=1,
+            )
+        # Shares keep tiny variances from underflowing.
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = used / used.sum(axis=1, keepdims=True)
+            out = 1 / (share**2 / self.df[None, :]).sum(axis=1)
+        return np.where(np.isfinite(out), out, np.inf)
