@@ -31,6 +31,7 @@ MONEY = (
     "net_sales_7d",
     "net_sales_14d",
     "net_sales_30d",
+    "redeemed_sales",
     "profit",
 )
 """Components in minor units of the currency (fen) per unit."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
@@ -141,7 +142,7 @@ def _word_or_nothing(found: object, info: ValidationInfo) -> str:
 
 def _whole(found: object, info: ValidationInfo) -> int:
     text = str(found) if isinstance(found, int) and not isinstance(found, bool) else found
-    if not isinstance(text, str) or not (text.isascii() and text.isdigit()):
+    if not isinstance(text, str) or not re.fullmatch("[0-9]{1,15}", text):
         raise DefinitionError.unreadable(
             _name(info), found, "write a whole number such as 1200000"
         )

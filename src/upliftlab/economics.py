@@ -176,7 +176,7 @@ class Economics:
 
 
 def build(
-    costs: Costs,
+    costs: Costs | None,
     *,
     components: Collection[str],
     contact: Mapping[str, float] | None = None,
@@ -201,6 +201,8 @@ def build(
         lines = _revenue(have)
         if not lines:
             raise DefinitionError.no_sales(have)
+        if costs is None:
+            raise DefinitionError.no_costs()
         stated, missing = _stated(costs, have)
         lines += stated
     lines += _per_arm("contact", "messages and mailings", "impression", contact)
@@ -208,7 +210,8 @@ def build(
         "ad_spend", "ad spend", "impression", ad_spend, note="conditional on spend"
     )
     lines += _transfers(have)
-    return Economics(lines=tuple(lines), missing=missing, vat=costs.vat)
+    vat = costs.vat if costs else "included"
+    return Economics(lines=tuple(lines), missing=missing, vat=vat)
 
 
 def break_even_roi(margin: float, return_rate: float = 0.0) -> float:
@@ -274,9 +277,14 @@ def _stated(costs: Costs, have: frozenset[str]) -> tuple[list[Line], tuple[str, 
                 )
             missing.append(cost.name)
         else:
-            rate = float(stated)
+            rate = _number(stated)
             lines.append(_cost(cost, dict.fromkeys(_bases(cost, have), -rate), status))
     return lines, tuple(missing)
+
+
+def _number(stated: object) -> float:
+    """Rates are shares; money is in minor units."""
+    return float(getattr(stated, "minor", stated))  # type: ignore[arg-type]
 
 
 def _bases(cost: CostLine, have: frozenset[str]) -> tuple[str, ...]:

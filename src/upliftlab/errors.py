@@ -442,15 +442,16 @@ class DataError(UpliftlabError):
     def engine_not_set(cls, variable: str) -> DataError:
         """The environment does not hold the connection that the plan names."""
         return cls(
-            f"the plan reads from the engine ${variable} and the environment has no {variable}; "
-            f"set it to a connection such as duckdb://shop.db."
+            f"the plan reads from the engine ${variable} and the environment has no "
+            f"{variable}; set it to a connection such as duckdb://shop.db."
         )
 
     @classmethod
     def many_engines(cls, found: Collection[str]) -> DataError:
         """One analysis cannot join tables of two engines."""
         return cls(
-            f"sources name engines {sorted(found)}; all tables of one experiment must be in one."
+            f"sources name engines {sorted(found)}; all tables of one experiment must be "
+            "in one."
         )
 
     @classmethod

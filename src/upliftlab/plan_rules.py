@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from upliftlab.components import NAMES
+from upliftlab.components import COUNTS, MONEY, NAMES
 from upliftlab.costs import SAID_TWICE
 from upliftlab.currencies import CODES, currency_of
 from upliftlab.definition import Definition
 from upliftlab.errors import DefinitionError
 from upliftlab.metrics import PROFIT, STANDARD
-from upliftlab.quantities import Money, Rate
+from upliftlab.quantities import Money, Points, Rate
 from upliftlab.sources import ORDER_TABLES
 
 KeyPath = tuple[str | int, ...]
@@ -45,6 +45,7 @@ def broken_rules(written: Plan, valid: Plan) -> Iterator[Finding]:
         _costs_given,
         _primary,
         _guardrails,
+        _margin_units,
         _dates,
         _currencies,
         _money_units,
@@ -205,6 +206,36 @@ def _guardrails(valid: Plan) -> Iterator[Finding]:
         if metric.role == "guardrail" and margin is None:
             owner = f"guardrail {name!r}"
             yield ("metrics", name), DefinitionError.missing_key(owner, "margin", "1 point")
+
+
+def _margin_units(valid: Plan) -> Iterator[Finding]:
+    metrics, decide = valid.get("metrics"), valid.get("decide")
+    if metrics is None or decide is None:
+        return
+    known = STANDARD | {metric.name: metric for metric in metrics}
+    margins = {("metrics", metric.name, "margin"): metric.margin for metric in metrics} | {
+        ("decide", "must_not_worsen", name): margin
+        for name, margin in decide.must_not_worsen.items()
+    }
+    for path, margin in margins.items():
+        name = path[2] if path[0] == "decide" else path[1]
+        components = known[name].components if name in known else (name,)
+        in_money = _in_money(components)
+        where = ".".join(path)
+        if isinstance(margin, Points) and in_money is True:
+            fix = f"{name} is money: write 2% (of control) or an amount per unit"
+            yield path, DefinitionError.unreadable(where, str(margin), fix)
+        if isinstance(margin, Money) and in_money is False:
+            fix = f"{name} is no money: write 1 point or 2% (of control)"
+            yield path, DefinitionError.unreadable(where, str(margin), fix)
+
+
+def _in_money(components: tuple[str, ...]) -> bool | None:
+    """Say whether a metric is an amount; ``None`` where only the data know."""
+    top, bottom = components[0], components[1:]
+    if top in COUNTS:
+        return False
+    return None if top not in MONEY else not set(bottom) & set(MONEY)
 
 
 def _dates(valid: Plan) -> Iterator[Finding]:

@@ -12,9 +12,9 @@ from fractions import Fraction
 from upliftlab.currencies import Currency, currency_of
 from upliftlab.errors import DefinitionError
 
-_NUMBER = r"[+-]?[0-9]+(?:\.[0-9]+)?"
+_NUMBER = r"[+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?"
 _WITH_UNIT = re.compile(rf"({_NUMBER})\s*(\D*)")
-_RATIO = re.compile(r"([0-9]+)\s*/\s*([0-9]+)")
+_RATIO = re.compile(r"([0-9]{1,18})\s*/\s*([0-9]{1,18})")
 _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 _RATE_UNITS = {
@@ -27,6 +27,7 @@ _RATE_UNITS = {
 }
 _POINT_UNITS = {"point": Fraction(1, 100), "points": Fraction(1, 100)}
 _DAY_UNITS = {"d": 1, "day": 1, "days": 1, "week": 7, "weeks": 7, "w": 7}
+_MOST_DAYS = 10_000
 _PER_UNIT_STEP = Fraction(1, 100)
 
 
@@ -77,7 +78,7 @@ class Rate:
 
     def __str__(self) -> str:
         """Print as a percentage, or as a fraction where no percentage is exact."""
-        return _percent(self.value, " %".strip())
+        return _percent(self.value)
 
     def __repr__(self) -> str:
         """Print as text that ``parse`` reads."""
@@ -246,9 +247,9 @@ def parse_days(found: object, what: str = "duration") -> int:
         upliftlab.errors.DefinitionError: follow_up is '60'; write 60 days (or 60 weeks).
     """
     if isinstance(found, timedelta) and found == timedelta(days=found.days):
-        return _not_negative(found.days, found, what)
+        return _in_range(found.days, found, what)
     if isinstance(found, int) and not isinstance(found, bool):
-        return _not_negative(found, found, what)
+        return _in_range(found, found, what)
     fix = "write whole days such as 60 days or 2 weeks"
     if not isinstance(found, str):
         raise DefinitionError.unreadable(what, found, fix)
@@ -258,7 +259,7 @@ def parse_days(found: object, what: str = "duration") -> int:
         raise DefinitionError.unreadable(what, found, f"write {days} days (or {days} weeks)")
     if unit not in _DAY_UNITS or number.denominator != 1:
         raise DefinitionError.unreadable(what, found, fix)
-    return _not_negative(number.numerator * _DAY_UNITS[unit], found, what)
+    return _in_range(number.numerator * _DAY_UNITS[unit], found, what)
 
 
 def print_days(days: int) -> str:
@@ -333,20 +334,20 @@ def _python_number(found: object, what: str, *, fix: str) -> Fraction:
     return simple if float(simple) == found else Fraction(repr(float(found)))
 
 
-def _not_negative(days: int, found: object, what: str) -> int:
-    if days < 0:
-        raise DefinitionError.unreadable(what, found, "write zero or more days")
+def _in_range(days: int, found: object, what: str) -> int:
+    if not 0 <= days <= _MOST_DAYS:
+        raise DefinitionError.unreadable(what, found, f"write 0 to {_MOST_DAYS} days")
     return days
 
 
-def _percent(value: Fraction, sign: str) -> str:
+def _percent(value: Fraction) -> str:
     percent = value * 100
     exact = percent.denominator
     for prime in (2, 5):
         while exact % prime == 0:
             exact //= prime
     if exact == 1:
-        return f"{_decimal(percent)}{sign}"
+        return f"{_decimal(percent)}%"
     return f"{value.numerator}/{value.denominator}"
 
 

@@ -81,7 +81,7 @@ Encoding = Annotated[str, PlainValidator(_encoding), WithJsonSchema({"type": "st
 Moment = Annotated[
     datetime,
     PlainValidator(_moment),
-    PlainSerializer(datetime.isoformat),
+    PlainSerializer(lambda moment: moment.isoformat()),
     WithJsonSchema({"type": "string", "examples": ["2026-12-01"]}),
 ]
 
@@ -150,7 +150,7 @@ class Data(Definition):
         units: One row per unit, with its components added up.
         cells: One row per arm (and stratum): counts, means and second moments.
         simulate: Makes the order tables on first run.
-        as_of: Moment | None = None
+        as_of: Moment up to which facts are known; now unless said.
     """
 
     assignments: Source | None = None
@@ -169,9 +169,7 @@ class Data(Definition):
     units: Source | None = None
     cells: Source | None = None
     simulate: Simulated | None = None
-    as_of: (
-        Annotated[datetime, PlainValidator(_moment), WithJsonSchema({"type": "string"})] | None
-    ) = None
+    as_of: Moment | None = None
 
     _base: Path = PrivateAttr(default_factory=Path)
 

@@ -407,3 +407,17 @@ def test_trials_cover_the_truth():
     # A share of 600 correlated scores: s.e. about .011 around .95.
     assert 0.92 <= (np.abs(z) < 1.96).mean() <= 0.98
     assert (np.abs(z.mean(axis=0)) < 3 / np.sqrt(200)).all()
+
+
+@pytest.mark.slow
+def test_trials_of_nothing_are_rarely_significant():
+    """In the ``aa`` world about one trial in twenty is significant at 5 % by Welch's test."""
+    hits = []
+    for seed in range(800):
+        trial = draw(replace(preset("aa", customers=10_000, seed=seed), depths=(0, 20)))
+        profit = unit_profit(trial.settings, unit_components(trial), days=60)
+        treated, control = profit[trial.arm == 1], profit[trial.arm == 0]
+        hits.append(stats.ttest_ind(treated, control, equal_var=False).pvalue < 0.05)
+
+    # Two standard errors of a share of 800 around .05.
+    assert np.mean(hits) == pytest.approx(0.05, abs=0.0155)

@@ -75,18 +75,18 @@ def test_worst_cases_contain_the_trimmed_mean_of_the_same_arms(
 
 
 def test_the_standard_error_of_trimming_matches_simulation():
-    """Lee's variance, with the estimated share, equals the spread over 2,000 trials."""
+    """Lee's variance, with the estimated share, equals the spread over 1,000 trials."""
     rng = np.random.default_rng(4)
     lows, errors = [], []
-    for _ in range(2000):
+    for _ in range(1000):
         t = rng.exponential(size=rng.binomial(400, 0.9))
         c = rng.exponential(size=rng.binomial(400, 0.75))
         found = lee(t, 400, c, 400)
         lows.append(found.low.estimate)
         errors.append(found.low.std_error)
 
-    # The spread of 2,000 draws has a standard error of 1.6 %.
-    assert np.mean(errors) == pytest.approx(np.std(lows), rel=0.05)
+    # The spread of 1,000 draws has a standard error of 2.2 %.
+    assert np.mean(errors) == pytest.approx(np.std(lows), rel=0.07)
 
 
 def test_the_variance_of_a_worst_case_is_that_of_the_filled_column():

@@ -250,6 +250,13 @@ def test_the_log_ratio_does_not_care_which_arm_is_control(m_t, m_c, var_t, var_c
     assert 1 + there.ci_low == pytest.approx(1 / (1 + back.ci_high), rel=1e-6)
 
 
+def test_a_log_ratio_counts_the_covariance_of_the_means():
+    """Means that move together have a sharper ratio: .01 + .04 - 2 x .01 on the log scale."""
+    found = relative_difference(20.0, 10.0, 4.0, 4.0, 2.0, method="log")
+
+    assert found.std_error / 2 == pytest.approx(math.sqrt(0.01 + 0.04 - 2 * 0.01))
+
+
 def test_a_ratio_metric_keeps_the_covariance_of_its_parts():
     """Case C2: gbstats tests/test_gbstats.py, ratio with covariance; 0.13333, p 0.610663339."""
     means = []

@@ -24,6 +24,7 @@ SUMMED_ORDERS = (
     "orders_returned",
     "orders_kept",
     "orders_redeemed",
+    "redeemed_sales",
 )
 
 
@@ -131,6 +132,7 @@ def by_unit(
             1, 0
         ),
     }
+    flags["redeemed_sales"] = flags["orders_redeemed"] * orders["gmv_platform"]
     orders = orders.mutate(**flags, _age=orders["paid_at"] - orders["assigned_at"])
     columns: dict[str, Any] = {}
     for days in windows:

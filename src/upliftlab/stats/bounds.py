@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize
 
 from upliftlab.errors import UpliftlabError
-from upliftlab.stats.estimate import NAN, Estimate, interval, undefined
+from upliftlab.stats.estimate import NAN, Estimate, interval, undefined, upper_tail
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -191,7 +191,7 @@ def imbens_manski(low: Estimate, high: Estimate, level: float) -> tuple[float, f
         return NAN, NAN
     gap = max(0.0, high.estimate - low.estimate) / max(low.std_error, high.std_error)
     reach = optimize.brentq(
-        lambda c: stats.norm.sf(c + gap) + stats.norm.sf(c) - (1 - level), 0.0, 40.0
+        lambda c: upper_tail(c + gap) + upper_tail(c) - (1 - level), 0.0, 40.0
     )
     return low.estimate - reach * low.std_error, high.estimate + reach * high.std_error
 

@@ -68,7 +68,8 @@ def arm_mean(sizes: ArrayLike, sums: ArrayLike) -> ClusterMean:
         ([2.5], 0.416667, 3.0)
     """
     m = _sizes(sizes)
-    columns = np.asarray(sums, dtype=float).reshape(len(m), -1)
+    columns = np.asarray(sums, dtype=float)
+    columns = columns[:, None] if columns.ndim == 1 else columns
     total = float(m.sum())
     mean = columns.sum(axis=0) / total if total > 0 else np.full(columns.shape[1], NAN)
     k = columns.shape[1]

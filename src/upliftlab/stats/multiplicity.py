@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize
 
-from upliftlab.stats.estimate import NAN, Estimate, critical_value
+from upliftlab.stats.estimate import NAN, Estimate, critical_value, two_sided_p
 from upliftlab.stats.max_t import MaxT
 
 if TYPE_CHECKING:
@@ -197,10 +197,10 @@ def simultaneous(
 def _critical(law: MaxT, level: float) -> float:
     if law.size == 0:
         return NAN
-    single = float(stats.t.isf((1 - level) / 2, law.df))
+    single = critical_value(df=law.df, level=level)
     if law.size == 1:
         return single
-    bonferroni = float(stats.t.isf((1 - level) / (2 * law.size), law.df))
+    bonferroni = critical_value(df=law.df, level=1 - (1 - level) / law.size)
     found = optimize.brentq(
         lambda c: law.exceeds(c) - (1 - level), 0.98 * single, 1.02 * bonferroni, xtol=1e-11
     )
@@ -208,7 +208,7 @@ def _critical(law: MaxT, level: float) -> float:
 
 
 def _adjusted_p(law: MaxT, statistic: float) -> float:
-    single = float(2 * stats.t.sf(statistic, law.df))
+    single = two_sided_p(statistic, df=law.df)
     bonferroni = min(1.0, law.size * single)
     # Far out the bound is exact to quadrature error, and the integral would lose its digits.
     if law.size == 1 or bonferroni < 1e-8:

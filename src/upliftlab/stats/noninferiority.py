@@ -6,10 +6,8 @@ import math
 from dataclasses import replace
 from typing import Literal
 
-from scipy import stats
-
 from upliftlab.errors import UpliftlabError
-from upliftlab.stats.estimate import Estimate, interval
+from upliftlab.stats.estimate import Estimate, interval, upper_tail
 from upliftlab.stats.ratio import UNSTABLE_BASELINE
 
 State = Literal["non-inferior", "inferior", "inconclusive"]
@@ -143,4 +141,4 @@ def _state(distance: Estimate, effect: Estimate) -> State:
 def _one_sided_p(distance: Estimate) -> float:
     if not distance.std_error > 0:
         return float("nan")
-    return float(stats.t.sf(distance.estimate / distance.std_error, distance.df))
+    return upper_tail(distance.estimate / distance.std_error, df=distance.df)

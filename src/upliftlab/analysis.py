@@ -1,0 +1,334 @@
+"""From a plan to a verdict: the table of contents of the package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from upliftlab import economics as pricing
+from upliftlab.checks import Check
+from upliftlab.data import measure as measuring
+from upliftlab.data.prepare import plan_of, prepare
+from upliftlab.data.prepared import Prepared
+from upliftlab.decision import Decision, Rules, decide
+from upliftlab.errors import DesignError
+from upliftlab.estimators import ab
+from upliftlab.evidence import all_checks, journey_of, metrics_of
+from upliftlab.profit import Profit, across_arms, assess, merchant_lines, profit_contrasts
+from upliftlab.provenance import Provenance, estimand_of, provenance_of
+from upliftlab.segments import Segment, segments_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from upliftlab.data.cells import Cells, ClusterCells
+    from upliftlab.data.measure import Tail
+    from upliftlab.data.prepared import Facts
+    from upliftlab.economics import Economics
+    from upliftlab.estimators.effects import Effects
+    from upliftlab.estimators.metrics import MetricEffect
+    from upliftlab.evidence import Journey
+    from upliftlab.experiment import Experiment
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """Everything that one experiment said, frozen.
+
+    Attributes:
+        experiment: The plan.
+        estimand: What the numbers estimate, in one sentence made from the plan.
+        facts: Counts about the data.
+        checks: Whether to trust them, failed ones first.
+        economics: Lines and prices that the profit counts.
+        effects: Arm means of the headline window with their joint covariance.
+        profits: Headline window, everyone, one per treatment in the order of the plan.
+        other_windows: Days -> the same for another window.
+        segments: Declared segments, each with its profit per arm.
+        metrics: Metrics of the plan, and guardrails with their state.
+        journey: Steps of the journey per arm.
+        decisions: One per treatment.
+        provenance: Versions, fingerprints, deviations from plan.
+        notes: Sentences a reader must know.
+    """
+
+    experiment: Experiment
+    estimand: str
+    facts: Facts
+    checks: tuple[Check, ...]
+    economics: Economics
+    effects: Effects
+    profits: tuple[Profit, ...]
+    other_windows: Mapping[int, tuple[Profit, ...]] = field(default_factory=dict)
+    segments: tuple[Segment, ...] = ()
+    metrics: tuple[MetricEffect, ...] = ()
+    journey: tuple[Journey, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    provenance: Provenance
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether no blocking check failed."""
+        return not any(check.is_blocking for check in self.checks)
+
+    def profit_of(self, arm: str) -> Profit:
+        """Headline profit of one arm."""
+        return next(profit for profit in self.profits if profit.arm == arm)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as the published JSON schema describes them."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "experiment": self.experiment.to_dict(),
+            "estimand": self.estimand,
+            "facts": self.facts.to_dict(),
+            "checks": [check.to_dict() for check in self.checks],
+            "economics": self.economics.to_dict(),
+            "effects": self.effects.to_dict(),
+            "profits": [profit.to_dict() for profit in self.profits],
+            "other_windows": {
+                str(days): [profit.to_dict() for profit in profits]
+                for days, profits in self.other_windows.items()
+            },
+            "segments": [segment.to_dict() for segment in self.segments],
+            "metrics": [metric.to_dict() for metric in self.metrics],
+            "journey": [step.to_dict() for step in self.journey],
+            "decisions": [decision.to_dict() for decision in self.decisions],
+            "provenance": self.provenance.to_dict(),
+            "notes": list(self.notes),
+        }
+
+
+def run(
+    experiment: Experiment,
+    tables: Mapping[str, object] | None = None,
+    *,
+    economics: Economics | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Analysis:
+    """Answer the experiment's question.
+
+    Args:
+        experiment: The plan.
+        tables: Tables from Python by source name, in place of the plan's sources.
+        economics: Other prices than the plan's: what-if; the data are read the same.
+        progress: Called with the name of each step.
+
+    Returns:
+        The analysis; numbers that do not exist are NaN with a note, and facts about the data
+        that forbid a verdict are failed checks.
+
+    Raises:
+        DefinitionError: When plan and data together cannot be priced.
+        DataError: When a source does not hold what the plan says.
+    """
+    tell = progress or (lambda _: None)
+    tell("reading")
+    _refuse_unbuilt(experiment)
+    found = prepare(experiment, tables)
+    tell("measuring")
+    measured = _measured(found)
+    economics = economics or economics_of(experiment, measured)
+    tell("estimating")
+    effects = _effects(experiment, measured, measured.cells, measured.clusters)
+    tell("pricing")
+    headline = _headline(experiment)
+    profits = _profits(experiment, effects, economics, headline)
+    metrics = metrics_of(experiment, effects.window(headline))
+    segments = segments_of(
+        experiment, measured.cells, economics, headline, estimate=_estimator(experiment, measured)
+    )
+    tell("checking")
+    tails = _tails(experiment, found, measured, economics, headline)
+    checks = all_checks(experiment, measured.facts, measured.cells, measured.covariates, tails)
+    decisions = tuple(
+        decide(
+            profit,
+            checks=checks,
+            guardrails=[m for m in metrics if m.role == "guardrail" and m.arm == profit.arm],
+            segments=[s.profit_of(profit.arm) for s in segments],
+            rules=Rules(
+                worth_it=float(experiment.decide.worth_it.minor),
+                iroi_at_least=float(experiment.decide.iroi_at_least),
+            ),
+        )
+        for profit in profits
+    )
+    return Analysis(
+        experiment=experiment,
+        estimand=estimand_of(experiment, headline, measured.covariates),
+        facts=measured.facts,
+        checks=checks,
+        economics=economics,
+        effects=effects.window(headline),
+        profits=profits,
+        other_windows={
+            days: _profits(experiment, effects, economics, days)
+            for days in experiment.windows
+            if days != headline
+        },
+        segments=segments,
+        metrics=metrics,
+        journey=journey_of(effects.window(headline), economics),
+        decisions=decisions,
+        provenance=provenance_of(experiment, measured.cells, measured.facts),
+        notes=(*measured.facts.notes, *([effects.note] if effects.note else [])),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Measured:
+    cells: Cells
+    facts: Facts
+    covariates: tuple[str, ...]
+    clusters: ClusterCells | None = None
+    prepared: Prepared | None = None
+
+
+def economics_of(experiment: Experiment, measured: _Measured) -> Economics:
+    """Price the measured components by the plan's costs."""
+    names = {name.partition("@")[0] for name in measured.cells.names}
+    return pricing.build(
+        experiment.costs,
+        components=names - set(measured.covariates),
+        contact=_contact(experiment),
+        ad_spend=_ad_spend(experiment, measured),
+    )
+
+
+def _refuse_unbuilt(experiment: Experiment) -> None:
+    if experiment.design not in {"user_split", "cluster_split"}:
+        raise DesignError(f"design {experiment.design!r} has no estimator yet.")
+
+
+def _measured(found: Prepared | tuple[Cells, Facts]) -> _Measured:
+    if not isinstance(found, Prepared):
+        cells, facts = found
+        covariates = tuple(name for name in cells.names if name.startswith("x:"))
+        return _Measured(cells=cells, facts=facts, covariates=covariates)
+    cells = measuring.measure(found)
+    clusters = measuring.measure_clusters(found, ("arm",)) if found.cluster else None
+    return _Measured(
+        cells=cells,
+        facts=found.facts,
+        covariates=found.covariates,
+        clusters=clusters,
+        prepared=found,
+    )
+
+
+def _headline(experiment: Experiment) -> int | None:
+    return experiment.follow_up if experiment.grain == "orders" else None
+
+
+def _arms(experiment: Experiment) -> list[str]:
+    return [arm.label for arm in experiment.arms]
+
+
+def _effects(
+    experiment: Experiment, measured: _Measured, cells: Cells, clusters: ClusterCells | None
+) -> Effects:
+    return ab.estimate(
+        cells,
+        arms=_arms(experiment),
+        control=experiment.control.label,
+        covariates=measured.covariates,
+        strata=() if clusters is not None else experiment.strata,
+        clusters=clusters,
+    )
+
+
+def _estimator(experiment: Experiment, measured: _Measured) -> Callable[[Cells, str], Effects]:
+    """Make the function that estimates within one declared segment."""
+
+    def within(cells: Cells, column: str) -> Effects:
+        clusters = None
+        if measured.prepared is not None and measured.prepared.cluster:
+            whole = measuring.measure_clusters(measured.prepared, ("arm", column))
+            level = cells.levels(column)[0]
+            keep = [i for i, label in enumerate(whole.labels) if label[1] == level]
+            clusters = replace(
+                whole,
+                keys=("arm",),
+                labels=tuple((whole.labels[i][0],) for i in keep),
+                n=whole.n[keep],
+                clusters=whole.clusters[keep],
+                mean=whole.mean[keep],
+                cov=whole.cov[keep],
+                df=whole.df[keep],
+                size_cv=whole.size_cv[keep],
+            )
+        return _effects(experiment, measured, cells, clusters)
+
+    return within
+
+
+def _profits(
+    experiment: Experiment, effects: Effects, economics: Economics, days: int | None
+) -> tuple[Profit, ...]:
+    level = float(experiment.decide.confidence)
+    view = effects.window(days)
+    found = [
+        assess(
+            view,
+            economics,
+            arm=arm.label,
+            window=days,
+            eligible=experiment.eligible_customers,
+            level=level,
+        )
+        for arm in experiment.treatments
+    ]
+    joint = profit_contrasts(view, economics, [profit.arm for profit in found])
+    return across_arms(found, joint, level=level)
+
+
+def _tails(
+    experiment: Experiment,
+    found: object,
+    measured: _Measured,
+    economics: Economics,
+    days: int | None,
+) -> dict[str, Tail]:
+    """Describe the tail of profit per unit; cells alone cannot tell."""
+    if not isinstance(found, Prepared):
+        return {}
+    suffix = "" if days is None else f"@{days}d"
+    have = set(measured.cells.names)
+    prices = {
+        arm: {
+            (name + suffix if name + suffix in have else name): rate
+            for name, rate in economics.price(pricing.MERCHANT, arm).items()
+        }
+        for arm in _arms(experiment)
+    }
+    return measuring.tails(found, prices, measured.cells)
+
+
+def _contact(experiment: Experiment) -> dict[str, float]:
+    """Minor units per assigned unit: the arm's own, else the table's for every treatment."""
+    general = experiment.costs.contact if experiment.costs else None
+    out = {}
+    for arm in experiment.arms:
+        amount = arm.contact if arm.contact is not None else general
+        if amount is not None and not (arm.control and arm.contact is None):
+            out[arm.label] = float(amount.minor)
+    return out
+
+
+def _ad_spend(experiment: Experiment, measured: _Measured) -> dict[str, float]:
+    if experiment.costs is None or not experiment.costs.ad_spend:
+        return {}
+    by_arm = measured.cells.collapse(["arm"])
+    units = {label[0]: int(by_arm.n[i]) for i, label in enumerate(by_arm.labels)}
+    return {
+        arm: float(total.minor) / units[arm]
+        for arm, total in experiment.costs.ad_spend.items()
+        if units.get(arm)
+    }
+
+
+__all__ = ["SCHEMA_VERSION", "Analysis", "economics_of", "merchant_lines", "plan_of", "run"]

@@ -1,0 +1,403 @@
+"""Can we trust it? One plain sentence, one value and one threshold each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from upliftlab.stats.sample_ratio import chi_square, per_stratum
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from upliftlab.data.cells import Cells
+    from upliftlab.data.measure import Tail
+    from upliftlab.data.prepared import Facts
+
+PASS, WARN, FAIL, INFO = "pass", "warn", "fail", "info"
+
+SAMPLE_RATIO = "sample_ratio"
+MATURITY = "maturity"
+ATTRITION = "missing_outcomes"
+COVERAGE = "join_coverage"
+LEDGER = "ledger_identity"
+BLOCKING = (SAMPLE_RATIO, ATTRITION, COVERAGE, MATURITY, LEDGER, "reconciliation", "cross_arm")
+"""Checks whose failure leaves no verdict."""
+
+ALPHA = 0.001
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One reason to believe the numbers, or not to.
+
+    Attributes:
+        name: Key.
+        verdict: "pass", "warn", "fail" or "info".
+        message: One sentence with its number, in a reader's words.
+        value: What was measured; NaN where nothing could be.
+        threshold: What it was compared with; NaN for information.
+        is_blocking: Whether failing leaves no verdict.
+    """
+
+    name: str
+    verdict: str
+    message: str
+    value: float = float("nan")
+    threshold: float = float("nan")
+
+    @property
+    def is_blocking(self) -> bool:
+        """Whether this result leaves no verdict."""
+        return self.verdict == FAIL and self.name in BLOCKING
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "name": self.name,
+            "verdict": self.verdict,
+            "message": self.message,
+            "value": _plain(self.value),
+            "threshold": _plain(self.threshold),
+            "is_blocking": self.is_blocking,
+        }
+
+
+def check_sample_ratio(
+    assigned: Mapping[str, Mapping[str, int]], shares: Mapping[str, float]
+) -> Check:
+    """Compare how many units each arm has with the planned shares, overall and per stratum.
+
+    Strata are tested with Holm's correction; shares that changed between epochs must be given
+    as strata, because they must not be tested pooled.
+
+    References:
+        Fabijan et al. (2019), *KDD '19*: a threshold of 0.001.
+
+    Examples:
+        >>> check_sample_ratio({"a": {"": 821_588}, "b": {"": 815_482}}, {"a": .5, "b": .5}).verdict
+        'fail'
+    """
+    arms = list(shares)
+    counts = [sum(assigned.get(arm, {}).values()) for arm in arms]
+    _, p, expected = chi_square(counts, [shares[arm] for arm in arms])
+    strata = sorted({s for by in assigned.values() for s in by})
+    if len(strata) > 1:
+        table = {s: [assigned.get(arm, {}).get(s, 0) for arm in arms] for s in strata}
+        rows = per_stratum(table, [shares[arm] for arm in arms])
+        p = min([p, *(row.p_adjusted for row in rows)])
+    seen = " / ".join(f"{n:,}" for n in counts)
+    planned = " / ".join(f"{round(float(n)):,}" for n in expected)
+    failed = p < ALPHA
+    text = f"arms have {seen} customers, planned {planned}"
+    tail = "units were lost or added: no verdict" if failed else "as planned"
+    return Check(
+        name=SAMPLE_RATIO,
+        verdict=FAIL if failed else PASS,
+        message=f"Sample ratio: {text} (p {_p(p)}): {tail}.",
+        value=p,
+        threshold=ALPHA,
+    )
+
+
+def check_cross_arm(facts: Facts, total: int) -> Check:
+    """Count units that were assigned to two arms, and rows assigned twice."""
+    crossing = sum(a.rows for a in facts.set_aside if "two arms" in a.rule)
+    repeated = sum(a.rows for a in facts.set_aside if "again" in a.rule)
+    share = crossing / total if total else 0.0
+    verdict = FAIL if share > 0.01 else WARN if crossing or repeated else PASS
+    text = "each customer was assigned once, to one arm"
+    if crossing or repeated:
+        text = (
+            f"{crossing:,} customers were in two arms and are set aside ({share:.2%}); "
+            f"{repeated:,} repeated assignments count once"
+        )
+    return Check(
+        name="cross_arm",
+        verdict=verdict,
+        message=f"Assignment: {text}.",
+        value=share,
+        threshold=0.01,
+    )
+
+
+def check_missing(facts: Facts) -> Check | None:
+    """Compare the share of units without an outcome between arms."""
+    if not facts.missing:
+        return None
+    used = {arm: sum(by.values()) for arm, by in facts.assigned.items()}
+    lost = {arm: facts.missing.get(arm, 0) for arm in used}
+    if not any(lost.values()):
+        return Check(
+            name=ATTRITION, verdict=PASS, message="Every assigned customer has an outcome.",
+            value=0.0, threshold=ALPHA,
+        )  # fmt: skip
+    p = _homogeneity(lost, used)
+    shares = ", ".join(f"{arm} {lost[arm] / max(used[arm], 1):.2%}" for arm in used)
+    failed = p < ALPHA
+    return Check(
+        name=ATTRITION,
+        verdict=FAIL if failed else WARN,
+        message=(
+            f"Outcomes are missing for {shares} of customers (p {_p(p)}): "
+            + ("arms differ, so the rest are not comparable." if failed else "arms agree.")
+        ),
+        value=p,
+        threshold=ALPHA,
+    )
+
+
+def check_coverage(facts: Facts) -> Check | None:
+    """Compare between arms the share of assigned units that the customer table knows."""
+    if not facts.coverage:
+        return None
+    found = {arm: pair[0] for arm, pair in facts.coverage.items()}
+    total = {arm: pair[1] for arm, pair in facts.coverage.items()}
+    share = sum(found.values()) / max(sum(total.values()), 1)
+    lost = {arm: total[arm] - found[arm] for arm in total}
+    p = _homogeneity(lost, total) if any(lost.values()) else 1.0
+    failed = p < ALPHA
+    verdict = FAIL if failed else WARN if share < 0.99 else PASS
+    tail = "arms differ: customers were lost after assignment" if failed else "the same in all arms"
+    return Check(
+        name=COVERAGE,
+        verdict=verdict,
+        message=f"The customer table knows {share:.1%} of assigned customers, {tail}.",
+        value=p,
+        threshold=ALPHA,
+    )
+
+
+def check_maturity(facts: Facts, days: int | None, returns_final: int | None) -> Check | None:
+    """Ask whether every window is closed and every return is booked.
+
+    An outcome read before its returns arrive is another estimand: coupons induce more returns,
+    so early readings flatter the deepest coupon.
+    """
+    if not facts.closed or days is None:
+        return None
+    closed = min(facts.closed.values())
+    final = min(facts.final.values()) if facts.final else float("nan")
+    value = min(closed, final) if facts.final else closed
+    failed = value < 0.99
+    if facts.final:
+        orders = f"returns are final for {_at_least(final)} of orders"
+    elif returns_final is None:
+        orders = "the plan does not say when returns are final"
+    else:
+        orders = "no orders to speak of"
+    text = f"the {days}-day window is closed for {_at_least(closed)} of customers, {orders}"
+    if failed:
+        verdict, tail = FAIL, ": too early for a verdict"
+    elif returns_final is None:
+        verdict, tail = WARN, ""
+    else:
+        verdict, tail = PASS, ""
+    return Check(
+        name=MATURITY,
+        verdict=verdict,
+        message=f"Maturity: {text}{tail}.",
+        value=value,
+        threshold=0.99,
+    )
+
+
+def check_leakage(facts: Facts, assigned: Mapping[str, int], control: str) -> Check | None:
+    """Count control units that saw or claimed a coupon."""
+    if control not in facts.saw_other:
+        return None
+    seen = facts.saw_other[control]
+    share = seen / max(assigned.get(control, 0), 1)
+    verdict = PASS if seen == 0 else WARN
+    text = f"{share:.1%} of control saw or claimed a coupon" if seen else "no control customer saw a coupon"
+    tail = "; effects are diluted by about as much" if share > 0.01 else ""
+    return Check(
+        name="leakage",
+        verdict=verdict,
+        message=f"Leakage: {text}{tail}.",
+        value=share,
+        threshold=0.0,
+    )
+
+
+def check_stacking(facts: Facts, control: str) -> Check | None:
+    """Ask whether control orders carry other coupons, so that depth differs from face value."""
+    if control not in facts.stacked:
+        return None
+    redeemed, orders, money = facts.stacked[control]
+    share = redeemed / orders if orders else 0.0
+    if share <= 0.01:
+        return Check(
+            name="stacking", verdict=PASS, value=share, threshold=0.01,
+            message="Stacking: control orders carry no other coupon.",
+        )  # fmt: skip
+    each = money / redeemed / 100
+    return Check(
+        name="stacking",
+        verdict=WARN,
+        message=(
+            f"Stacking: {share:.0%} of control orders carry another coupon of {each:.2f} on "
+            "average; the test measures the coupon on top of it, at the discount really paid."
+        ),
+        value=share,
+        threshold=0.01,
+    )
+
+
+def check_funding(
+    facts: Facts, stated: Mapping[str, float] | None
+) -> Check | None:
+    """Compare who paid for coupons according to the orders with what the plan states."""
+    total = sum(facts.funding.values())
+    if not total or stated is None:
+        return None
+    found = facts.funding.get("merchant", 0) / total
+    gap = abs(found - stated.get("merchant", 0.0))
+    return Check(
+        name="funding_split",
+        verdict=WARN if gap > 0.01 else PASS,
+        message=(
+            f"Funding: orders say we paid {found:.1%} of coupon money, the plan says "
+            f"{stated.get('merchant', 0.0):.1%}; the orders count."
+        ),
+        value=gap,
+        threshold=0.01,
+    )
+
+
+def check_ledger(facts: Facts) -> Check | None:
+    """Ask whether list = markdown + coupons + promotion + cash holds on every line."""
+    if facts.unbalanced_lines is None:
+        return None
+    bad = facts.unbalanced_lines
+    return Check(
+        name=LEDGER,
+        verdict=FAIL if bad else PASS,
+        message=(
+            f"Ledger: {bad:,} order lines do not add up (list = markdown + coupons + "
+            "promotion + cash)."
+            if bad
+            else f"Ledger: all {facts.lines:,} order lines in the windows add up to the fen."
+        ),
+        value=float(bad),
+        threshold=0.0,
+    )
+
+
+def check_reconciliation(facts: Facts, suffix: str) -> Check | None:
+    """Compare component totals with what finance booked, to half a percent."""
+    if not facts.finance:
+        return None
+    worst, where = 0.0, ""
+    for component, booked in facts.finance.items():
+        measured = facts.totals.get(component + suffix, facts.totals.get(component, float("nan")))
+        gap = abs(measured - booked) / abs(booked) if booked else abs(measured)
+        if not gap <= worst:
+            worst, where = gap, component
+    failed = not worst <= 0.005
+    detail = f"{where} differs by {worst:.2%}" if where else "no difference"
+    return Check(
+        name="reconciliation",
+        verdict=FAIL if failed else PASS,
+        message=f"Finance: {detail} from the books (limit 0.5%).",
+        value=worst,
+        threshold=0.005,
+    )
+
+
+def check_balance(
+    cells: Cells, covariates: Sequence[str], arms: Sequence[str], control: str
+) -> Check | None:
+    """Test all pre-period covariates at once for equal means: an A/A test of the assignment.
+
+    A joint Wald test, so many covariates do not raise false alarms.
+
+    References:
+        Hansen and Bowers (2008), *Statistical Science* 23(2), section 3.
+    """
+    if not covariates:
+        return None
+    from scipy import stats
+
+    by_arm = cells.collapse(["arm"]).select(list(covariates))
+    at = {label[0]: i for i, label in enumerate(by_arm.labels)}
+    worst, worst_arm = 1.0, ""
+    treated = [arm for arm in arms if arm != control and arm in at]
+    for arm in treated:
+        i, c = at[arm], at[control]
+        gap = by_arm.mean[i] - by_arm.mean[c]
+        n_i, n_c = float(by_arm.n[i]), float(by_arm.n[c])
+        cov = by_arm.m2[i] / (n_i - 1) / n_i + by_arm.m2[c] / (n_c - 1) / n_c
+        rank = int(np.linalg.matrix_rank(cov, hermitian=True))
+        wald = float(gap @ np.linalg.pinv(cov, hermitian=True) @ gap)
+        p = min(1.0, float(stats.chi2.sf(wald, rank)) * len(treated))
+        if p < worst:
+            worst, worst_arm = p, arm
+    failed = worst < ALPHA
+    text = f"customers of {worst_arm} differ from control before the test" if failed else (
+        "customers of all arms were alike before the test"
+    )
+    return Check(
+        name="balance",
+        verdict=WARN if failed else PASS,
+        message=f"Balance: {text} ({len(covariates)} measures at once, p {_p(worst)}).",
+        value=worst,
+        threshold=ALPHA,
+    )
+
+
+def check_outliers(tails: Mapping[str, Tail], what: str) -> Check | None:
+    """Ask whether one unit could carry the result, and whether n is large for the skewness.
+
+    References:
+        Kohavi, Deng, Longbotham and Xu (2014), *KDD '14*, rule 7: n >= 355 x skewness squared.
+    """
+    if not tails:
+        return None
+    need = max(355 * tail.skewness**2 for tail in tails.values() if np.isfinite(tail.skewness))
+    least = min(tail.n for tail in tails.values())
+    top = max(tail.largest / tail.total for tail in tails.values() if tail.total > 0)
+    thin, heavy = least < need, top > 0.05
+    text = f"the largest customer holds {top:.2%} of an arm's {what}"
+    size = f"the smallest arm has {least:,} customers and its skewness asks for {need:,.0f}"
+    return Check(
+        name="outliers",
+        verdict=WARN if thin or heavy else PASS,
+        message=f"Outliers: {text}; {size}.",
+        value=top,
+        threshold=0.05,
+    )
+
+
+def check_set_aside(facts: Facts) -> Check | None:
+    """Say how many rows were not used, and by which rules."""
+    rows = [a for a in facts.set_aside if "two arms" not in a.rule and "again" not in a.rule]
+    if not rows:
+        return None
+    detail = "; ".join(f"{a.rows:,} rows of {a.source} {a.rule}" for a in rows)
+    return Check(name="set_aside", verdict=INFO, message=f"Not used: {detail}.")
+
+
+def _homogeneity(lost: Mapping[str, int], total: Mapping[str, int]) -> float:
+    """Chi-square test that the lost share is the same in all arms."""
+    from scipy import stats
+
+    table = np.array([[lost[a], total[a] - lost[a]] for a in total], dtype=float)
+    table = table[:, table.sum(axis=0) > 0]
+    if table.shape[1] < 2:
+        return 1.0
+    return float(stats.chi2_contingency(table, correction=False).pvalue)
+
+
+def _p(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
+
+
+def _at_least(share: float) -> str:
+    return "100%" if share >= 0.9995 else f"{share:.1%}"
+
+
+def _plain(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

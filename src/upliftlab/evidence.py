@@ -1,0 +1,149 @@
+"""What stands beside the verdict: checks, metrics of the plan, and the journey."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from upliftlab import checks
+from upliftlab.estimators.metrics import MetricEffect, guardrail, metric_effect
+from upliftlab.stats.multiplicity import adjust
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from upliftlab.checks import Check
+    from upliftlab.data.cells import Cells
+    from upliftlab.data.measure import Tail
+    from upliftlab.data.prepared import Facts
+    from upliftlab.economics import Economics
+    from upliftlab.estimators.effects import Effects
+    from upliftlab.experiment import Experiment
+
+STEPS = (
+    ("saw", "saw the coupon"),
+    ("claimed", "claimed it"),
+    ("buyers", "ordered"),
+    ("kept_buyers", "kept an order"),
+    ("came_back", "came back and ordered again"),
+)
+
+ALWAYS = ("conversion", "return_rate", "cancel_rate", "basket", "new_customers", "members_activated")
+"""Metrics shown wherever the data hold them; exploratory unless the plan names them."""
+
+_ORDER = {checks.FAIL: 0, checks.WARN: 1, checks.INFO: 2, checks.PASS: 3}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journey:
+    """One step of one arm's journey.
+
+    Attributes:
+        arm: The arm.
+        step: Key of the step.
+        label: Words for readers.
+        share: Share of assigned units that took it.
+    """
+
+    arm: str
+    step: str
+    label: str
+    share: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {"arm": self.arm, "step": self.step, "label": self.label, "share": self.share}
+
+
+def all_checks(
+    experiment: Experiment,
+    facts: Facts,
+    cells: Cells,
+    covariates: Sequence[str],
+    tails: Mapping[str, Tail],
+) -> tuple[Check, ...]:
+    """Run every check that the data allow, failed ones first."""
+    control = experiment.control.label
+    arms = [arm.label for arm in experiment.arms]
+    counts = {arm: sum(by.values()) for arm, by in facts.assigned.items()}
+    suffix = f"@{experiment.follow_up}d" if experiment.grain == "orders" else ""
+    stated = experiment.who_pays.stated
+    found = [
+        checks.check_sample_ratio(
+            facts.assigned, {arm.label: float(arm.share) for arm in experiment.arms}
+        ),
+        checks.check_cross_arm(facts, sum(counts.values())),
+        checks.check_missing(facts),
+        checks.check_coverage(facts),
+        checks.check_maturity(facts, experiment.follow_up, experiment.returns_final_after),
+        checks.check_balance(cells, covariates, arms, control),
+        checks.check_leakage(facts, counts, control),
+        checks.check_stacking(facts, control),
+        checks.check_funding(
+            facts, None if stated is None else {who: float(x) for who, x in stated.items()}
+        ),
+        checks.check_ledger(facts),
+        checks.check_reconciliation(facts, suffix),
+        checks.check_outliers(tails, "profit"),
+        checks.check_set_aside(facts),
+    ]
+    return tuple(
+        sorted((check for check in found if check), key=lambda check: _ORDER[check.verdict])
+    )
+
+
+def metrics_of(experiment: Experiment, effects: Effects) -> tuple[MetricEffect, ...]:
+    """Measure guardrails, the plan's metrics and the usual ones.
+
+    Secondary metrics of the plan are corrected together over metrics and arms; others are
+    marked exploratory and carry no claim.
+
+    References:
+        Benjamini and Hochberg (1995), *Journal of the Royal Statistical Society B* 57(1).
+    """
+    level = float(experiment.decide.confidence)
+    margins = experiment.guardrails
+    planned = {metric.name for metric in experiment.metrics} | set(margins)
+    names = dict.fromkeys((*margins, *(m.name for m in experiment.metrics), *ALWAYS))
+    found: list[MetricEffect] = []
+    for arm in experiment.treatments:
+        for name in names:
+            metric = experiment.metric(name)
+            if name == "profit":
+                continue
+            effect = metric_effect(effects, metric, arm.label, level=level)
+            if effect is None:
+                continue
+            if name in margins:
+                effect = guardrail(effect, effects, metric, margins[name])
+            found.append(replace(effect, is_planned=name in planned))
+    return _corrected(found)
+
+
+def journey_of(effects: Effects, economics: Economics) -> tuple[Journey, ...]:
+    """Return the share of each arm's units at every step that was measured."""
+    del economics
+    return tuple(
+        Journey(
+            arm=arm,
+            step=step,
+            label=label,
+            share=float(effects.mean[a, effects.names.index(step)]),
+        )
+        for a, arm in enumerate(effects.arms)
+        for step, label in STEPS
+        if step in effects.names
+    )
+
+
+def _corrected(found: list[MetricEffect]) -> tuple[MetricEffect, ...]:
+    family = [i for i, m in enumerate(found) if m.role == "secondary" and m.is_planned]
+    if not family:
+        return tuple(found)
+    p = adjust(np.array([found[i].effect.p_value for i in family]), "fdr_bh")
+    out = list(found)
+    for i, value in zip(family, p, strict=True):
+        out[i] = replace(found[i], p_adjusted=float(value))
+    return tuple(out)

@@ -1,0 +1,99 @@
+"""Which plan, which data and which program made these numbers, and what do they estimate?"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from upliftlab.data.cells import Cells
+    from upliftlab.data.prepared import Facts
+    from upliftlab.experiment import Experiment
+
+PACKAGES = ("upliftlab", "ibis-framework", "duckdb", "numpy", "scipy", "pyarrow")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What is needed to get the same numbers again.
+
+    Attributes:
+        plan: Fingerprint of the plan.
+        data: Fingerprint of what the data said: counts, means and moments.
+        made_at: When, in UTC.
+        versions: Package -> version, and Python.
+    """
+
+    plan: str
+    data: str
+    made_at: str
+    versions: Mapping[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "plan": self.plan,
+            "data": self.data,
+            "made_at": self.made_at,
+            "versions": dict(self.versions),
+        }
+
+
+def provenance_of(experiment: Experiment, cells: Cells, facts: Facts) -> Provenance:
+    """Fingerprint plan and data; secrets are in neither."""
+    return Provenance(
+        plan=experiment.fingerprint,
+        data=data_fingerprint(cells, facts),
+        made_at=datetime.now(tz=UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        versions={"python": platform.python_version()}
+        | {name: metadata.version(name) for name in PACKAGES},
+    )
+
+
+def data_fingerprint(cells: Cells, facts: Facts) -> str:
+    """Hash counts and moments to ten significant digits, so that row order does not matter."""
+    digest = hashlib.sha256()
+    for part in (cells.keys, cells.labels, cells.names, cells.n.tolist(), facts.as_of):
+        digest.update(repr(part).encode())
+    for block in (cells.mean, np.einsum("cii->ci", cells.m2)):
+        digest.update(" ".join(f"{x:.9e}" for x in block.reshape(-1)).encode())
+    return digest.hexdigest()
+
+
+def estimand_of(experiment: Experiment, days: int | None, covariates: Sequence[str]) -> str:
+    """Say in one sentence what the headline number estimates.
+
+    Population, unit, versions of treatment, window and maturity, weights, interference and
+    missing data, each from the plan.
+    """
+    unit = experiment.unit
+    arms = ", ".join(arm.label for arm in experiment.treatments)
+    window = "over the whole table" if days is None else f"over {days} days from assignment"
+    if experiment.run is not None:
+        window += f" ({experiment.run.start} to {experiment.run.end})"
+    final = experiment.returns_final_after
+    mature = (
+        f"with returns final {final} days after payment"
+        if final is not None
+        else "with returns as booked so far"
+    )
+    how = (
+        f"{unit}s of one {experiment.cluster} were assigned together; each {unit} counts once"
+        if experiment.cluster
+        else f"each assigned {unit} counts once"
+    )
+    adjust = f"; adjusted for {len(covariates)} pre-period measures" if covariates else ""
+    return (
+        f"Mean extra contribution profit per assigned {unit}, whether or not the offer was seen "
+        f"or used, of {arms} against {experiment.control.label}, {window}, {mature}; {how}{adjust}; "
+        f"one {unit}'s offer is taken not to change another's orders; assigned {unit}s without "
+        "orders count as 0, those without a readable outcome are set aside and counted."
+    )
