@@ -16,7 +16,7 @@ from upliftlab.errors import (
     Problem,
     UpliftlabError,
 )
-from upliftlab.quantities import Points, Rate
+from upliftlab.plan.quantities import Points, Rate
 
 HALF, TWO_FIFTHS = Rate(Fraction(1, 2)), Rate(Fraction(2, 5))
 

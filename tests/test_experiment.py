@@ -32,7 +32,7 @@ from upliftlab.experiment import (
     json_schema,
 )
 from upliftlab.lines import STATED_KINDS
-from upliftlab.quantities import Money, Points, Rate
+from upliftlab.plan.quantities import Money, Points, Rate
 
 SMALLEST = """\
 name: spring-coupon

@@ -9,7 +9,7 @@ from upliftlab.errors import DefinitionError
 from upliftlab.lines import COST_LINES, PRESETS, STATED_KINDS, CostLine
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from upliftlab.experiment import Costs
 
@@ -255,7 +255,7 @@ def _revenue(have: frozenset[str]) -> list[Line]:
 def _stated(costs: Costs, have: frozenset[str]) -> tuple[list[Line], tuple[str, ...]]:
     preset = PRESETS[costs.preset] if costs.preset else {}
     lines: list[Line] = []
-    missing: list[str] = []
+    absent: list[str] = []
     if costs.margin is not None:
         lines.append(_margin(float(costs.margin), have))
     for cost in COST_LINES:
@@ -266,20 +266,28 @@ def _stated(costs: Costs, have: frozenset[str]) -> tuple[list[Line], tuple[str, 
         elif stated == "from_orders":
             if cost.name in costs.lines:
                 raise DefinitionError.cost_not_in_data(cost.name, cost.measured_as, have)
-            missing.append(cost.name)
+            absent.append(cost.name)
         elif stated is None:
             if costs.margin is None or not cost.in_margin:
-                missing.append(cost.name)
+                absent.append(cost.name)
         elif not _bases(cost, have):
             if cost.name in costs.lines:
                 raise DefinitionError.cost_not_in_data(
                     cost.name, " or ".join(cost.bases), have
                 )
-            missing.append(cost.name)
+            absent.append(cost.name)
         else:
             rate = _number(stated)
             lines.append(_cost(cost, dict.fromkeys(_bases(cost, have), -rate), status))
-    return lines, tuple(missing)
+    return lines, _missing(absent, {line.name for line in lines})
+
+
+def _missing(absent: Sequence[str], found: Collection[str]) -> tuple[str, ...]:
+    """Name the absent lines that a reader would expect; one kind of commission is enough."""
+    expected = {cost.name for cost in COST_LINES if cost.is_expected}
+    if any(name.startswith("commission") for name in found):
+        expected.discard("commission")
+    return tuple(name for name in absent if name in expected)
 
 
 def _number(stated: object) -> float:

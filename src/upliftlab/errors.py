@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from datetime import date
 
-    from upliftlab.quantities import Rate
+    from upliftlab.plan.quantities import Rate
 
 
 def nearest(found: str, allowed: Iterable[str]) -> str:

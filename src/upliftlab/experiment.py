@@ -17,9 +17,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticUndefined
 
-from upliftlab.costs import Costs
-from upliftlab.currencies import CODES
-from upliftlab.definition import (
+from upliftlab.plan.costs import Costs
+from upliftlab.plan.currencies import CODES
+from upliftlab.plan.definition import (
     FROM_ORDERS,
     Columns,
     Days,
@@ -33,8 +33,8 @@ from upliftlab.definition import (
 )
 from upliftlab.errors import DefinitionError, Problem
 from upliftlab.lines import PRESETS
-from upliftlab.metrics import PROFIT, STANDARD, Metric
-from upliftlab.plan_parts import (
+from upliftlab.plan.metrics import PROFIT, STANDARD, Metric
+from upliftlab.plan.parts import (
     Arm,
     Decide,
     FundingSplit,
@@ -44,8 +44,8 @@ from upliftlab.plan_parts import (
     nothing_chosen,
     without_covariates,
 )
-from upliftlab.plan_rules import broken_rules, grain_of
-from upliftlab.plan_words import (
+from upliftlab.plan.rules import broken_rules, grain_of
+from upliftlab.plan.words import (
     BUILT_DESIGNS,
     BUILT_KINDS,
     DEFAULT_ZONE,
@@ -60,14 +60,14 @@ from upliftlab.plan_words import (
     Zone,
     is_zone,
 )
-from upliftlab.sources import Data, Simulated, Source
-from upliftlab.yaml_source import Document, read, read_file
+from upliftlab.plan.sources import Data, Simulated, Source
+from upliftlab.plan.yaml_source import Document, read, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from upliftlab.plan_rules import KeyPath
-    from upliftlab.quantities import Margin
+    from upliftlab.plan.rules import KeyPath
+    from upliftlab.plan.quantities import Margin
 
 _ONLY_WORDS = ("owner", "question")
 _ONLY_PLACES = ("file", "table", "sql", "engine", "encoding", "sheet")
@@ -301,7 +301,7 @@ def json_schema() -> dict[str, Any]:
 
     It knows keys, words and forms of quantities; what contradicts what is found on reading.
     """
-    from upliftlab.plan_schema import schema_of
+    from upliftlab.plan.schema import schema_of
 
     return schema_of(
         Experiment,

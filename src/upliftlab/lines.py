@@ -19,6 +19,7 @@ class CostLine:
         measured_as: Money component that replaces the rate; empty where none can.
         receiver: Party that gets what the merchant pays; empty for outsiders.
         in_margin: Whether one stated margin already covers it.
+        is_expected: Whether a profit without it should say that it is missing.
         returned_on_refund: Whether a refund gives it back.
     """
 
@@ -31,6 +32,7 @@ class CostLine:
     measured_as: str = "-"
     receiver: str = ""
     in_margin: bool = False
+    is_expected: bool = True
     returned_on_refund: bool = True
 
 
@@ -53,7 +55,7 @@ COST_LINES: tuple[CostLine, ...] = (
              bases=_PARCELS, fallback=_ORDERS, in_margin=True, returned_on_refund=False),
     CostLine(name="freight_insurance", label="freight insurance", stage="shipment",
              kind="money", bases=_PARCELS, fallback=_ORDERS, returned_on_refund=False),
-    CostLine(name="return_shipping", label="return shipping, uninsured", stage="return",
+    CostLine(name="return_shipping", is_expected=False, label="return shipping, uninsured", stage="return",
              kind="money", bases=("orders_returned",), receiver="carrier",
              returned_on_refund=False),
     CostLine(name="return_handling", label="handling of returns", stage="return", kind="money",
@@ -64,22 +66,22 @@ COST_LINES: tuple[CostLine, ...] = (
              bases=_KEPT, fallback=_SALES, receiver="platform"),
     CostLine(name="commission", label="creator commission, as booked", stage="settlement",
              kind="measured", bases=(), measured_as="commission", receiver="creator"),
-    CostLine(name="commission_organic", label="creator commission, organic rate",
+    CostLine(name="commission_organic", is_expected=False, label="creator commission, organic rate",
              stage="settlement", kind="rate", bases=("kept_creator_organic",),
              receiver="creator"),
-    CostLine(name="commission_ads", label="creator commission, ads rate", stage="settlement",
+    CostLine(name="commission_ads", is_expected=False, label="creator commission, ads rate", stage="settlement",
              kind="rate", bases=("kept_creator_ads",), receiver="creator"),
-    CostLine(name="agency", label="agency service fee", stage="settlement", kind="rate",
+    CostLine(name="agency", is_expected=False, label="agency service fee", stage="settlement", kind="rate",
              bases=_CREATOR, fallback=_CREATOR, measured_as="agency_fee", receiver="agency"),
-    CostLine(name="gift", label="gifts", stage="shipment", kind="money", bases=_ORDERS,
+    CostLine(name="gift", is_expected=False, label="gifts", stage="shipment", kind="money", bases=_ORDERS,
              returned_on_refund=False),
     CostLine(name="service", label="customer service", stage="order", kind="money",
              bases=_ORDERS, returned_on_refund=False),
     CostLine(name="tax", label="taxes", stage="settlement", kind="rate", bases=_KEPT,
              fallback=_SALES, receiver="state"),
-    CostLine(name="capital", label="cost of capital", stage="settlement", kind="rate",
+    CostLine(name="capital", is_expected=False, label="cost of capital", stage="settlement", kind="rate",
              bases=_KEPT, fallback=_SALES),
-    CostLine(name="member_benefit", label="member benefits and points", stage="repurchase",
+    CostLine(name="member_benefit", is_expected=False, label="member benefits and points", stage="repurchase",
              kind="rate", bases=_KEPT, fallback=_SALES, receiver="customer"),
 )  # fmt: skip
 """The cost lines below sales, in the order of a P&L. Sales, coupons, cancellations and returns

@@ -17,7 +17,7 @@ from upliftlab.stats.noninferiority import relative_three_state, three_state
         (0.0, "non-inferior"),
         (5.0, "non-inferior"),
         (-0.5, "non-inferior"),  # certain harm, certainly within the margin
-        (-0.95, "inferior"),  # certain harm, margin not cleared
+        (-0.95, "inconclusive"),  # certain harm, and not certainly more than is accepted
         (-3.0, "inferior"),
     ],
 )

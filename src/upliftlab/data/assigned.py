@@ -59,14 +59,7 @@ def once(
     """
     usable = table.filter(table.unit.notnull() & table.arm.notnull())
     _refuse_strangers(engine, usable, source, arms)
-    rest = [name for name in usable.columns if name not in {"unit", "arm"}]
-    grouped = usable.group_by("unit").agg(
-        arm=usable.arm.min(),
-        _last=usable.arm.max(),
-        _rows=ibis._.count(),
-        **{name: usable[name].min() for name in rest},
-    )
-    kept = engine.materialise(grouped, "assigned")
+    kept = _grouped(engine, usable)
     inside = _inside(kept, within)
     single = kept["arm"] == kept["_last"]
     first = engine.one(
@@ -145,6 +138,21 @@ def _refuse_strangers(
         raise DataError.unknown_arm(strangers[:10], source, arms)
     if not found:
         raise DataError.empty(source)
+
+
+def _grouped(engine: Engine, table: ibis.Table) -> ibis.Table:
+    """Return one row per unit with its first and last arm; free when no unit repeats."""
+    seen = engine.one(table.aggregate(rows=ibis._.count(), units=table.unit.nunique()))
+    if seen["rows"] == seen["units"]:
+        return table.mutate(_last=table.arm, _rows=ibis.literal(1))
+    rest = [name for name in table.columns if name not in {"unit", "arm"}]
+    grouped = table.group_by("unit").agg(
+        arm=table.arm.min(),
+        _last=table.arm.max(),
+        _rows=ibis._.count(),
+        **{name: table[name].min() for name in rest},
+    )
+    return engine.materialise(grouped, "assigned")
 
 
 def _inside(table: ibis.Table, within: tuple[int, int] | None) -> ibis.Value:

@@ -55,6 +55,7 @@ class _Tables:
             how=self.how,
             extra=tuple(c for c in extra if c.name in raw.columns or _mapped(source, c.name)),
         )
+        table = self.engine.materialise(table, name)
         rows, missing = tables.quality(self.engine, table, contract)
         for column in contract.columns:
             count = missing.get(column.name, 0)

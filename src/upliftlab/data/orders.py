@@ -139,7 +139,7 @@ def by_unit(
         inside = orders["_age"] < days * DAY
         shown = sums if days == windows[-1] else [c for c in sums if c not in ledger.NET_WINDOWS]
         for name in (*shown, *SUMMED_ORDERS):
-            columns[at(name, days)] = inside.ifelse(orders[name], 0).sum()
+            columns[at(name, days)] = inside.ifelse(orders[name], 0).sum().cast("int64")
         columns[at("buyers", days)] = inside.ifelse(1, 0).max()
         columns[at("kept_buyers", days)] = inside.ifelse(orders["orders_kept"], 0).max()
         columns[at("redeemers", days)] = inside.ifelse(orders["orders_redeemed"], 0).max()

@@ -6,7 +6,7 @@ from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from upliftlab.currencies import currency_of
+from upliftlab.plan.currencies import currency_of
 from upliftlab.data import tables
 from upliftlab.data.cell_table import read_cells
 from upliftlab.data.order_grain import prepare_orders

@@ -57,6 +57,7 @@ def prepare_units(
         how=how,
         extra=tuple(extra),
     )
+    table = engine.materialise(table, "units")
     tables.quality(engine, table, UNITS)
     table = table.drop(*[c for c in table.columns if c.endswith("?")])
     return _prepared(engine, table, tuple(names), plan)

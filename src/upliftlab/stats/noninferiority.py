@@ -23,8 +23,8 @@ def three_state(
 
     - ``non-inferior``: the whole interval lies above -margin; a small but certain harm within
       the margin is non-inferior.
-    - ``inferior``: not that, and the whole interval lies below 0: certainly worse than control,
-      and not shown to stay within the margin.
+    - ``inferior``: the whole interval lies below -margin: the harm is certainly larger than
+      what was accepted.
     - ``inconclusive``: neither; also where there is no interval.
 
     Args:
@@ -62,7 +62,7 @@ def three_state(
         rel_ci_high=float("nan"),
     )
     distance = replace(distance, p_value=_one_sided_p(distance))
-    return _state(distance, good), distance
+    return _state(distance), distance
 
 
 def relative_three_state(
@@ -126,16 +126,13 @@ def relative_three_state(
         note=UNSTABLE_BASELINE if near else "",
     )
     distance = replace(distance, p_value=_one_sided_p(distance))
-    effect = interval(
-        name, sign * (mean_t - mean_c), var_t + var_c - 2 * cov, df=df, level=level
-    )
-    return _state(distance, effect), distance
+    return _state(distance), distance
 
 
-def _state(distance: Estimate, effect: Estimate) -> State:
+def _state(distance: Estimate) -> State:
     if distance.is_above_zero:
         return "non-inferior"
-    return "inferior" if effect.is_below_zero else "inconclusive"
+    return "inferior" if distance.is_below_zero else "inconclusive"
 
 
 def _one_sided_p(distance: Estimate) -> float:

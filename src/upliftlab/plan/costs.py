@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, PlainValidator, ValidationInfo, WithJsonSchema
 
-from upliftlab.definition import (
+from upliftlab.plan.definition import (
     Amount,
     AmountPerUnit,
     Definition,
@@ -22,7 +22,7 @@ from upliftlab.lines import PRESETS, STATED_KINDS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from upliftlab.quantities import Money, Rate
+    from upliftlab.plan.quantities import Money, Rate
 
 VAT = ("included", "excluded")
 

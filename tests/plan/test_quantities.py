@@ -11,9 +11,9 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, strategies as st
 
-from upliftlab.currencies import CODES, currency_of
+from upliftlab.plan.currencies import CODES, currency_of
 from upliftlab.errors import DefinitionError
-from upliftlab.quantities import (
+from upliftlab.plan.quantities import (
     Money,
     Points,
     Rate,

@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from upliftlab.definition import Definition, MarginField, Text, word_in
+from upliftlab.plan.definition import Definition, MarginField, Text, word_in
 from upliftlab.errors import DefinitionError
 
 ROLES = ("primary", "secondary", "guardrail")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from upliftlab.quantities import Money, Points, Rate
+from upliftlab.plan.quantities import Money, Points, Rate
 
 if TYPE_CHECKING:
-    from upliftlab.definition import Definition
+    from upliftlab.plan.definition import Definition
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from upliftlab.errors import DefinitionError
-from upliftlab.yaml_source import MAX_NODES, read, read_file
+from upliftlab.plan.yaml_source import MAX_NODES, read, read_file
 
 BOMB = 'a: &a ["x","x","x","x","x","x","x","x","x"]\n' + "".join(
     f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 9)}]\n" for i in range(9)

@@ -328,6 +328,13 @@ BAD = {
         SMALLEST.replace("file: units.csv", "table: units, sheet: one"),
         "experiment.yaml:6: 'sheet' goes with file, and 'table' was given; leave 'sheet' out.",
     ),
+    "an engine of a file": (
+        SMALLEST.replace("money: yuan", "money: yuan, engine: $WAREHOUSE_URL"),
+        (
+            "experiment.yaml:6: 'engine' goes with table or sql, and 'file' was given; "
+            "leave 'engine' out."
+        ),
+    ),
     "an encoding that does not exist": (
         SMALLEST.replace("money: yuan", "money: yuan, encoding: gb99"),
         ("experiment.yaml:6: data.units.encoding is 'gb99'; "

@@ -19,9 +19,9 @@ from pydantic import (
     model_validator,
 )
 
-from upliftlab.definition import Day, Definition, FrozenDict, NamedValues, Text, Whole, text_of
+from upliftlab.plan.definition import Day, Definition, FrozenDict, NamedValues, Text, Whole, text_of
 from upliftlab.errors import DefinitionError
-from upliftlab.quantities import parse_date
+from upliftlab.plan.quantities import parse_date
 
 ORDER_TABLES = (
     "assignments",

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
-from upliftlab.currencies import Currency, currency_of
+from upliftlab.plan.currencies import Currency, currency_of
 from upliftlab.errors import DefinitionError
 
 _NUMBER = r"[+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?"

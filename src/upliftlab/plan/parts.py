@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
 
-from upliftlab.definition import (
+from upliftlab.plan.definition import (
     FROM_ORDERS,
     Amount,
     AmountPerUnit,
@@ -23,7 +23,7 @@ from upliftlab.definition import (
     Truth,
 )
 from upliftlab.errors import DefinitionError
-from upliftlab.quantities import Rate, parse_days, print_days
+from upliftlab.plan.quantities import Rate, parse_days, print_days
 
 
 def as_mapping(found: object) -> object:

@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic_core import core_schema
 
 from upliftlab.errors import DefinitionError, Problem
-from upliftlab.quantities import (
+from upliftlab.plan.quantities import (
     Margin,
     Money,
     Rate,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic.json_schema import JsonSchemaValue
 
-    from upliftlab.yaml_source import Document
+    from upliftlab.plan.yaml_source import Document
 
 FROM_ORDERS = "from_orders"
 """What a plan writes where the order lines carry the number."""

@@ -7,13 +7,13 @@ from itertools import chain
 from typing import Any
 
 from upliftlab.components import COUNTS, MONEY, NAMES
-from upliftlab.costs import SAID_TWICE
-from upliftlab.currencies import CODES, currency_of
-from upliftlab.definition import Definition
+from upliftlab.plan.costs import SAID_TWICE
+from upliftlab.plan.currencies import CODES, currency_of
+from upliftlab.plan.definition import Definition
 from upliftlab.errors import DefinitionError
-from upliftlab.metrics import PROFIT, STANDARD
-from upliftlab.quantities import Money, Points, Rate
-from upliftlab.sources import ORDER_TABLES
+from upliftlab.plan.metrics import PROFIT, STANDARD
+from upliftlab.plan.quantities import Money, Points, Rate
+from upliftlab.plan.sources import ORDER_TABLES
 
 KeyPath = tuple[str | int, ...]
 Finding = tuple[KeyPath, DefinitionError]

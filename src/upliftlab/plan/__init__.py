@@ -1,0 +1,1 @@
+"""What does an experiment consist of, and how is it read from what somebody wrote?"""
