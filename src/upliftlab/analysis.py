@@ -128,7 +128,7 @@ def run(
     tell = progress or (lambda _: None)
     tell("reading")
     _refuse_unbuilt(experiment)
-    found = prepare(experiment, tables)
+    found = prepare(experiment, _given(experiment, tables, tell))
     tell("measuring")
     measured = _measured(found)
     economics = economics or economics_of(experiment, measured)
@@ -197,6 +197,20 @@ def economics_of(experiment: Experiment, measured: _Measured) -> Economics:
         contact=_contact(experiment),
         ad_spend=_ad_spend(experiment, measured),
     )
+
+
+def _given(
+    experiment: Experiment, tables: Mapping[str, object] | None, tell: Callable[[str], None]
+) -> dict[str, object]:
+    """Tables handed over, else the simulated ones of a plan that asks for them."""
+    if tables:
+        return dict(tables)
+    if experiment.data is None or experiment.data.simulate is None:
+        return {}
+    from upliftlab.simulate.first_run import made
+
+    files: dict[str, object] = dict(made(experiment, tell))
+    return {name: path for name, path in files.items() if name not in experiment.data.sources}
 
 
 def _refuse_unbuilt(experiment: Experiment) -> None:

@@ -67,6 +67,8 @@ def raw(
     engine: Engine, name: str, source: Source | None, given: object | None, how: Reading
 ) -> ibis.Table:
     """Return a source as the engine sees it: files, tables, SQL, or frames from Python."""
+    if isinstance(given, Path):
+        return engine.backend.read_parquet(str(given))
     if given is not None:
         return _from_python(engine, name, given)
     if source is None:

@@ -37,6 +37,7 @@ def prepare_units(
     """
     raw = tables.raw(engine, "units", source, given, how)
     mapping = dict(source.columns) if source else {}
+    raw, notes = _with_ids(raw, mapping)
     names = _components(raw.columns, mapping, plan)
     if not names:
         raise DataError.no_components("units", raw.columns)
@@ -60,11 +61,15 @@ def prepare_units(
     table = engine.materialise(table, "units")
     tables.quality(engine, table, UNITS)
     table = table.drop(*[c for c in table.columns if c.endswith("?")])
-    return _prepared(engine, table, tuple(names), plan)
+    return _prepared(engine, table, tuple(names), plan, notes)
 
 
 def _prepared(
-    engine: Engine, table: ibis.Table, names: tuple[str, ...], plan: Plan
+    engine: Engine,
+    table: ibis.Table,
+    names: tuple[str, ...],
+    plan: Plan,
+    notes: tuple[str, ...],
 ) -> Prepared:
     canonical = {name: ALIASES.get(name, name) for name in names}
     table = table.rename({ours: name for name, ours in canonical.items() if ours != name})
@@ -100,9 +105,21 @@ def _prepared(
             set_aside=(*single.set_aside, *aside),
             missing=missing,
             as_of=plan.as_of,
+            notes=notes,
             totals={n: float(sums[f"s{i}"] or 0.0) for i, n in enumerate(components)},
         ),
     )
+
+
+def _with_ids(
+    raw: ibis.Table, mapping: dict[str, str]
+) -> tuple[ibis.Table, tuple[str, ...]]:
+    """Number the rows of a table without ids: each row is one unit."""
+    unit = UNITS.columns[0]
+    if {unit.name, *unit.aliases} & {*raw.columns, *mapping}:
+        return raw, ()
+    numbered = raw.mutate(unit=ibis.row_number().cast("string"))
+    return numbered, ("the table has no customer ids: each row counts as one customer",)
 
 
 def _components(

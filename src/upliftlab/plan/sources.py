@@ -40,6 +40,9 @@ ORDER_TABLES = (
 )
 """Tables of the order grain, one row per event; the first two are needed."""
 
+POPULATIONS = ("gmv", "new_customer", "member_activation", "win_back")
+"""Whom a simulation assigns, by the goal that they are for; gmv is everyone."""
+
 _ENGINE = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -47,6 +50,10 @@ def _engine(found: object, info: ValidationInfo) -> str:
     if not isinstance(found, str) or not _ENGINE.fullmatch(found):
         raise DefinitionError.engine_written_out(str(info.field_name))
     return found
+
+
+def _population(found: object, info: ValidationInfo) -> str:
+    return word_in(found, info, POPULATIONS)
 
 
 def _encoding(found: object, info: ValidationInfo) -> str:
@@ -136,11 +143,15 @@ class Simulated(Definition):
         preset: Name of the simulated world.
         customers: How many are assigned.
         seed: Where the random numbers start.
+        population: Who is assigned: everyone (gmv), or those whom a goal is for.
     """
 
     preset: Text = Field(examples=["gmv_up_profit_down"])
     customers: Whole = 100_000
     seed: Whole = 1
+    population: Annotated[
+        str, PlainValidator(_population), WithJsonSchema({"enum": list(POPULATIONS)})
+    ] = "gmv"
 
 
 class Data(Definition):
