@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from upliftlab import economics as pricing
-from upliftlab.checks import Check
 from upliftlab.data import measure as measuring
 from upliftlab.data.prepare import plan_of, prepare
 from upliftlab.data.prepared import Prepared
@@ -21,6 +20,7 @@ from upliftlab.segments import Segment, segments_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from upliftlab.checks import Check
     from upliftlab.data.cells import Cells, ClusterCells
     from upliftlab.data.measure import Tail
     from upliftlab.data.prepared import Facts
@@ -139,7 +139,11 @@ def run(
     profits = _profits(experiment, effects, economics, headline)
     metrics = metrics_of(experiment, effects.window(headline))
     segments = segments_of(
-        experiment, measured.cells, economics, headline, estimate=_estimator(experiment, measured)
+        experiment,
+        measured.cells,
+        economics,
+        headline,
+        estimate=_estimator(experiment, measured),
     )
     tell("checking")
     tails = _tails(experiment, found, measured, economics, headline)

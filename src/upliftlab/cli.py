@@ -36,9 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Files = Annotated[
-    list[Path], typer.Argument(help="experiment.yaml, or folders that hold one.")
-]
+Files = Annotated[list[Path], typer.Argument(help="experiment.yaml, or folders that hold one.")]
 Out = Annotated[
     Path | None, typer.Option("--out", help="Folder for the page; default: report/ beside it.")
 ]
@@ -65,9 +63,13 @@ def validate(files: Files, as_json: Json = False) -> None:  # noqa: FBT002
     """Check definitions without reading data; all problems at once."""
     found = []
     for experiment, file in _experiments(files):
-        found.append({"file": str(file), "name": experiment.name, "plan": experiment.fingerprint})
+        found.append(
+            {"file": str(file), "name": experiment.name, "plan": experiment.fingerprint}
+        )
         if not as_json:
-            typer.echo(f"{file}: {experiment.name} is well defined ({experiment.fingerprint[:12]})")
+            typer.echo(
+                f"{file}: {experiment.name} is well defined ({experiment.fingerprint[:12]})"
+            )
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
 
@@ -83,13 +85,17 @@ def simulate(
     from upliftlab.simulate import preset as world, write
 
     if folder.exists():
-        raise UpliftlabError(f"{folder} is there already and stays as it is; name another folder.")
+        raise UpliftlabError(
+            f"{folder} is there already and stays as it is; name another folder."
+        )
     settings = world(preset, customers=customers, seed=seed)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _progress() as tell:
         tell("simulating")
         write(settings, folder)
-    typer.echo(f"wrote {folder}: {customers:,} customers of {preset}; the truth is in truth.json")
+    typer.echo(
+        f"wrote {folder}: {customers:,} customers of {preset}; the truth is in truth.json"
+    )
 
 
 @app.command()
@@ -173,7 +179,9 @@ def schema(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for data and page.")] = Path("demo"),
+    out: Annotated[Path, typer.Option("--out", help="Folder for data and page.")] = Path(
+        "demo"
+    ),
     customers: Annotated[
         int | None, typer.Option(help="Fewer customers for a quick look.", min=1_000)
     ] = None,

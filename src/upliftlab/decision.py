@@ -114,8 +114,10 @@ def decide(
     if segment is not None:
         reasons = (
             *reasons,
-            f"In the declared segment {segment.segment} the range of extra profit lies above 0, "
-            "with all declared segments counted.",
+            (
+                f"In the declared segment {segment.segment} the range of extra profit lies "
+                "above 0, with all declared segments counted."
+            ),
         )
     return Decision(
         arm=profit.arm,
@@ -151,11 +153,13 @@ def _for_everyone(
         ),
         (
             "extra profit per campaign yuan is not yet shown to reach the hurdle",
-            _clears(profit, rules.iroi_at_least),
+            rules.iroi_at_least <= 0 or _clears(profit, rules.iroi_at_least),
         ),
     ]
     if all(ok for _, ok in holds):
-        return SHIP, ("The whole range of extra profit lies above 0 and every guardrail holds.",)
+        return SHIP, (
+            "The whole range of extra profit lies above 0 and every guardrail holds.",
+        )
     if own.ci_high < rules.worth_it:
         return STOP, ("Even the upper end of extra profit is below what is worth the trouble.",)
     open_points = [text for text, ok in holds if not ok]
@@ -163,11 +167,7 @@ def _for_everyone(
 
 
 def _clears(profit: Profit, hurdle: float) -> bool:
-    """Whether the lower end of iROI reaches the hurdle; free campaigns have none to reach."""
-    if not profit.campaign_cost.estimate > 0:
-        return hurdle <= 0 or profit.campaign_cost.estimate < 0
-    if hurdle <= 0:
-        return profit.profit.is_above_zero
+    """Whether the lower end of iROI reaches the hurdle; without campaign money none can."""
     return profit.iroi.shape == "interval" and profit.iroi.ci_low >= hurdle
 
 

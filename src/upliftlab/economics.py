@@ -9,7 +9,7 @@ from upliftlab.errors import DefinitionError
 from upliftlab.lines import COST_LINES, PRESETS, STATED_KINDS, CostLine
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from upliftlab.experiment import Costs
 
@@ -30,7 +30,8 @@ class Line:
         stage: Where in the journey it arises.
         flows: Party -> component -> rate, in minor units of money.
         by_arm: Flows that replace ``flows`` in some arms, such as contact cost.
-        status: "measured" (a money column of the data), "given" (by the plan), "assumed" (preset).
+        status: "measured" (a money column of the data), "given" (by the plan), "assumed"
+            (preset).
         is_campaign: Whether it is money spent on the campaign itself, the denominator of iROI.
         note: What a reader must know; empty when nothing.
     """
@@ -81,12 +82,14 @@ class Economics:
         missing: Cost lines that neither plan nor data speak of.
         vat: "included" or "excluded": the basis of every amount.
         note: What a reader must know; empty when nothing.
+        as_measured: The lines before a what-if on funding; empty when ``lines`` are they.
     """
 
     lines: tuple[Line, ...]
     missing: tuple[str, ...] = ()
     vat: str = "included"
     note: str = ""
+    as_measured: tuple[Line, ...] = ()
 
     def price(self, party: str, arm: str) -> Terms:
         """Add up one party's rates over all lines: profit is price . components."""
@@ -120,20 +123,11 @@ class Economics:
 
     def scaled(self, name: str, factor: float) -> Economics:
         """What if one line were ``factor`` times as large? Data are not touched."""
-        chosen = self.line(name)
-
-        def times(flows: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-            return {
-                p: {c: factor * rate for c, rate in terms.items()} for p, terms in flows.items()
-            }
-
-        changed = replace(
-            chosen,
-            flows=times(chosen.flows),
-            by_arm={arm: times(flows) for arm, flows in chosen.by_arm.items()},
-        )
+        self.line(name)
         return replace(
-            self, lines=tuple(changed if x.name == name else x for x in self.lines)
+            self,
+            lines=_scaled(self.lines, name, factor),
+            as_measured=_scaled(self.as_measured, name, factor),
         )
 
     def with_funding(self, merchant_share: float) -> Economics:
@@ -148,21 +142,15 @@ class Economics:
             >>> Economics(lines=(coupon,)).with_funding(0.5).price("merchant", "a")
             {'merchant_coupon': -0.5, 'platform_coupon': -0.5}
         """
+        # Rules speak of measured components, so a second what-if starts from the first lines.
+        base = self.as_measured or self.lines
         rules = _funding_rules(merchant_share)
-
-        def moved(flows: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-            return {party: _substitute(terms, rules) for party, terms in flows.items()}
-
         return replace(
             self,
             lines=tuple(
-                replace(
-                    line,
-                    flows=moved(line.flows),
-                    by_arm={arm: moved(flows) for arm, flows in line.by_arm.items()},
-                )
-                for line in self.lines
+                _changed(line, lambda terms: _substitute(terms, rules)) for line in base
             ),
+            as_measured=base,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -235,7 +223,9 @@ def _revenue(have: frozenset[str]) -> list[Line]:
     if top not in have and "kept_sales" not in have:
         return []
     if top in have:
-        lines.append(_measured("sales", "sales at the checkout, before coupons", "order", top, 1))
+        lines.append(
+            _measured("sales", "sales at the checkout, before coupons", "order", top, 1)
+        )
     else:
         lines.append(_measured("sales", "sales kept", "settlement", "kept_sales", 1))
     if "merchant_coupon" in have and top == "gmv_platform":
@@ -246,7 +236,10 @@ def _revenue(have: frozenset[str]) -> list[Line]:
             )
         )
     if top in have:
-        for name, label in (("cancelled", "cancelled before shipping"), ("returned", "returned")):
+        for name, label in (
+            ("cancelled", "cancelled before shipping"),
+            ("returned", "returned"),
+        ):
             if f"{name}_sales" in have:
                 lines.append(_measured(name, label, "return", f"{name}_sales", -1.0))
     return lines
@@ -272,9 +265,7 @@ def _stated(costs: Costs, have: frozenset[str]) -> tuple[list[Line], tuple[str, 
                 absent.append(cost.name)
         elif not _bases(cost, have):
             if cost.name in costs.lines:
-                raise DefinitionError.cost_not_in_data(
-                    cost.name, " or ".join(cost.bases), have
-                )
+                raise DefinitionError.cost_not_in_data(cost.name, " or ".join(cost.bases), have)
             absent.append(cost.name)
         else:
             rate = _number(stated)
@@ -305,9 +296,7 @@ def _cost(cost: CostLine, terms: Terms, status: str) -> Line:
     flows: dict[str, dict[str, float]] = {MERCHANT: terms}
     if cost.receiver:
         flows[cost.receiver] = {component: -rate for component, rate in terms.items()}
-    return Line(
-        name=cost.name, label=cost.label, stage=cost.stage, flows=flows, status=status
-    )
+    return Line(name=cost.name, label=cost.label, stage=cost.stage, flows=flows, status=status)
 
 
 def _margin(margin: float, have: frozenset[str]) -> Line:
@@ -409,6 +398,28 @@ def _funding_rules(share: float) -> dict[str, Terms]:
         # Cancelled and returned sales only ever enter as their sum.
         "returned_sales": {"returned_sales": 1.0, **lost},
     }
+
+
+def _scaled(lines: tuple[Line, ...], name: str, factor: float) -> tuple[Line, ...]:
+    return tuple(
+        _changed(line, lambda terms: {c: factor * rate for c, rate in terms.items()})
+        if line.name == name
+        else line
+        for line in lines
+    )
+
+
+def _changed(line: Line, change: Callable[[Mapping[str, float]], Terms]) -> Line:
+    """Apply one change to the rates of every party in every arm."""
+
+    def each(flows: Mapping[str, Mapping[str, float]]) -> dict[str, Terms]:
+        return {party: change(terms) for party, terms in flows.items()}
+
+    return replace(
+        line,
+        flows=each(line.flows),
+        by_arm={arm: each(flows) for arm, flows in line.by_arm.items()},
+    )
 
 
 def _substitute(terms: Mapping[str, float], rules: Mapping[str, Terms]) -> Terms:

@@ -475,6 +475,89 @@ class DataError(UpliftlabError):
         )
 
 
+    @classmethod
+    def unknown_mapping(cls, column: str, table: str, allowed: Collection[str]) -> DataError:
+        """The plan maps a column that the table does not have among ours."""
+        hint = nearest(column, allowed)
+        return cls(
+            f"data.{table}.columns maps {column!r}, which nothing reads; "
+            f"allowed: {sorted(allowed)}.{hint}"
+        )
+
+    @classmethod
+    def unreadable_money(
+        cls, column: str, table: str, *, rows: int, units: tuple[str, str]
+    ) -> DataError:
+        """Some amounts are no numbers, or fractions of the smallest unit of money."""
+        main, minor = units
+        return cls(
+            f"column {column!r} of table {table!r} has {rows} values that are no amounts of "
+            f"money, or fractions of a {minor}; correct them, or write money: {main} if the "
+            f"column is in {main}."
+        )
+
+    @classmethod
+    def many_levels(cls, column: str, *, levels: int, limit: int) -> DataError:
+        """A segment has so many levels that none can be read."""
+        return cls(
+            f"segment {column!r} has {levels} levels; a segment may have {limit}. Group them, "
+            "such as cities into tiers."
+        )
+
+    @classmethod
+    def arm_without_units(cls, arms: Collection[str], table: str) -> DataError:
+        """An arm of the plan does not occur in the data."""
+        return cls(
+            f"table {table!r} has no usable unit in arms {sorted(arms)} of the plan; check "
+            "how the table writes them, and the run dates."
+        )
+
+    @classmethod
+    def unknown_label(
+        cls, found: Collection[str], column: str, table: str, allowed: Collection[str]
+    ) -> DataError:
+        """A column of kinds holds words that nobody can interpret."""
+        return cls(
+            f"column {column!r} of table {table!r} has {sorted(found)}, which nothing reads; "
+            f"allowed: {sorted(allowed)}."
+        )
+
+    @classmethod
+    def no_coupon_column(cls) -> DataError:
+        """A coupon test whose order lines do not say what the coupons cost."""
+        return cls(
+            "arms of the plan get coupons and order lines carry no coupon amount; add columns "
+            "merchant_coupon and platform_coupon, or coupon and who_pays."
+        )
+
+    @classmethod
+    def engine_failed(cls, variable: str, problem: str) -> DataError:
+        """The engine did not answer; the connection itself is not repeated."""
+        return cls(
+            f"the engine ${variable} could not be opened ({problem}); check the connection in "
+            f"the environment variable {variable}."
+        )
+
+    @classmethod
+    def query_failed(cls, table: str, place: str, problem: str) -> DataError:
+        """A query, or a file, was refused by the engine."""
+        return cls(f"table {table!r} could not be read from {place!r}: {problem}.")
+
+    @classmethod
+    def mixed_files(cls, table: str, suffixes: Collection[str]) -> DataError:
+        """One pattern finds files of several formats."""
+        return cls(
+            f"table {table!r} finds files of several formats, {sorted(suffixes)}; name one, "
+            "such as orders_*.parquet."
+        )
+
+    @classmethod
+    def no_sheet(cls, file: str, sheet: str, have: Collection[str]) -> DataError:
+        """A workbook does not have the sheet that the plan names."""
+        hint = nearest(sheet, have)
+        return cls(f"file {file!r} has no sheet {sheet!r}; it has {sorted(have)}.{hint}")
+
+
 class DesignError(UpliftlabError):
     """The comparison, as designed, cannot answer the question."""
 

@@ -30,7 +30,14 @@ STEPS = (
     ("came_back", "came back and ordered again"),
 )
 
-ALWAYS = ("conversion", "return_rate", "cancel_rate", "basket", "new_customers", "members_activated")
+ALWAYS = (
+    "conversion",
+    "return_rate",
+    "cancel_rate",
+    "basket",
+    "new_customers",
+    "members_activated",
+)
 """Metrics shown wherever the data hold them; exploratory unless the plan names them."""
 
 _ORDER = {checks.FAIL: 0, checks.WARN: 1, checks.INFO: 2, checks.PASS: 3}

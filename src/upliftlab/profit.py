@@ -14,9 +14,13 @@ from upliftlab.tipping import Tipping, tipping_values
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from upliftlab.economics import Economics, Line
     from upliftlab.estimators.effects import Effects
     from upliftlab.stats.joint import Joint
+
+    Floats = NDArray[np.float64]
 
 RUNGS = (
     ("gmv_platform", "GMV on the platform's dashboard"),
@@ -110,13 +114,14 @@ class Profit:
         n: Units in the treatment arm.
         n_control: Units in control.
         profit: Extra profit per unit, its own interval.
-        profit_simultaneous: The same with an interval that holds for all arms (or, in a segment,
-            all declared segments) at once.
+        profit_simultaneous: The same with an interval that holds for all arms at once; in a
+            segment, for all declared segments.
         lines: Bars of the waterfall; they add up to ``profit``.
         ladder: Platform GMV, merchant GMV, kept sales, profit.
         campaign_cost: Extra campaign money per unit: coupon and contact.
         iroi: Extra profit after all cost per unit of campaign money.
-        attributed_roi: What a dashboard shows: sales of redeemers per coupon yuan; NaN if unknown.
+        attributed_roi: What a dashboard shows: sales of redeemers per coupon yuan; NaN if
+            unknown.
         cost_per: Campaign money per extra customer, member or order.
         parties: Extra money per unit for each side.
         stages: Extra profit per unit by stage of the journey.
@@ -224,6 +229,7 @@ def assess(
     effects = effects.with_units()
     book = _book(effects, economics, arm)
     profit = _with_rel(book, "profit", level)
+    same = economics.price(MERCHANT, arm) == economics.price(MERCHANT, effects.control)
     treated, control = _size(effects, arm), _size(effects, effects.control)
     lines = tuple(
         LineEffect(
@@ -247,7 +253,7 @@ def assess(
         profit=profit,
         profit_simultaneous=profit,
         lines=lines,
-        ladder=_ladder(book, effects, profit, level),
+        ladder=_ladder(book, profit, level),
         campaign_cost=book.estimate("cost", level=level),
         iroi=_per_cost(book, "profit", "cost", "iROI", level),
         attributed_roi=_attributed(effects, arm),
@@ -258,15 +264,15 @@ def assess(
         },
         parties=_named(book, "party:", level),
         stages=_named(book, "stage:", level),
-        mechanical=_split(book, "mechanical", economics, effects, arm, level),
-        behavioural=_split(book, "behavioural", economics, effects, arm, level),
+        mechanical=_split(book, "mechanical", same, level),
+        behavioural=_split(book, "behavioural", same, level),
         p_positive=p_positive(profit),
         expected_loss=expected_loss(profit),
         realised=profit.scaled(treated, name="realised"),
         rollout=_rollout(profit, eligible),
         rollout_n=eligible or 0,
         tipping=tipping_values(effects, economics, arm, level=level),
-        variance_kept=_variance_kept(effects, book),
+        variance_kept=_variance_kept(effects),
     )
 
 
@@ -306,9 +312,7 @@ def profit_contrasts(effects: Effects, economics: Economics, arms: Sequence[str]
     return effects.linear(weights, list(arms))
 
 
-def contrast_weights(
-    effects: Effects, economics: Economics, party: str, arm: str
-) -> np.ndarray:
+def contrast_weights(effects: Effects, economics: Economics, party: str, arm: str) -> Floats:
     """Weights [A, K] of p_T . mu_T - p_C . mu_C for one party."""
     return _weights(
         effects,
@@ -321,8 +325,8 @@ def contrast_weights(
 def _book(effects: Effects, economics: Economics, arm: str) -> Joint:
     """All functionals of one contrast with one covariance."""
     control = effects.control
-    rows: dict[str, np.ndarray] = {}
-    stages: dict[str, np.ndarray] = {}
+    rows: dict[str, Floats] = {}
+    stages: dict[str, Floats] = {}
     cost = np.zeros((len(effects.arms), len(effects.names)))
     for line in merchant_lines(economics):
         row = _weights(effects, arm, line.terms(MERCHANT, arm), line.terms(MERCHANT, control))
@@ -366,7 +370,7 @@ def rung_terms(name: str, have: Sequence[str]) -> dict[str, float]:
     return {}
 
 
-def _ladder(book: Joint, effects: Effects, profit: Estimate, level: float) -> tuple[Rung, ...]:
+def _ladder(book: Joint, profit: Estimate, level: float) -> tuple[Rung, ...]:
     rungs = [
         Rung(
             name=name,
@@ -414,10 +418,7 @@ def _per_cost(book: Joint, num: str, den: str, name: str, level: float) -> Estim
     return book.ratio(num, den, name=name, level=level)
 
 
-def _split(
-    book: Joint, name: str, economics: Economics, effects: Effects, arm: str, level: float
-) -> Estimate:
-    same = economics.price(MERCHANT, arm) == economics.price(MERCHANT, effects.control)
+def _split(book: Joint, name: str, same: bool, level: float) -> Estimate:  # noqa: FBT001
     if same:
         return undefined(name, NO_DIFFERENCE, level=level)
     return book.estimate(name, level=level)
@@ -439,7 +440,7 @@ def _rollout(profit: Estimate, eligible: int | None) -> Estimate:
     return profit.scaled(eligible, name="rollout")
 
 
-def _variance_kept(effects: Effects, book: Joint) -> float:
+def _variance_kept(effects: Effects) -> float:
     kept = effects.variance_kept
     if not kept:
         return float("nan")
@@ -456,11 +457,11 @@ def _named(book: Joint, prefix: str, level: float) -> dict[str, Estimate]:
 
 def _weights(
     effects: Effects, arm: str, treated: Mapping[str, float], control: Mapping[str, float]
-) -> np.ndarray:
+) -> Floats:
     return _only(effects, arm, treated) - _only(effects, effects.control, control)
 
 
-def _only(effects: Effects, arm: str, terms: Mapping[str, float]) -> np.ndarray:
+def _only(effects: Effects, arm: str, terms: Mapping[str, float]) -> Floats:
     return effects.weights({arm: dict(terms)})
 
 

@@ -92,8 +92,9 @@ def estimand_of(experiment: Experiment, days: int | None, covariates: Sequence[s
     )
     adjust = f"; adjusted for {len(covariates)} pre-period measures" if covariates else ""
     return (
-        f"Mean extra contribution profit per assigned {unit}, whether or not the offer was seen "
-        f"or used, of {arms} against {experiment.control.label}, {window}, {mature}; {how}{adjust}; "
-        f"one {unit}'s offer is taken not to change another's orders; assigned {unit}s without "
+        f"Mean extra contribution profit per assigned {unit}, whether or not the offer was "
+        f"seen or used, of {arms} against {experiment.control.label}, {window}, {mature}; "
+        f"{how}{adjust}; one {unit}'s offer is taken not to change another's orders; "
+        f"assigned {unit}s without "
         "orders count as 0, those without a readable outcome are set aside and counted."
     )

@@ -96,7 +96,14 @@ def segments_of(
             if any(size.get(arm, 0) < 2 for arm in arms):
                 continue
             n = sum(size.values())
-            profits = _profits(experiment, estimate(part, column), economics, days, column, level, n / total)
+            profits = _profits(
+                experiment,
+                estimate(part, column).window(days),
+                economics,
+                label=f"{column} = {level}",
+                window=days,
+                share=n / total,
+            )
             found.append((column, level, n, profits))
     wide = _together(found)
     differs = {column: _differs(found, column) for column in experiment.decide.segments}
@@ -117,19 +124,19 @@ def _profits(
     experiment: Experiment,
     effects: Effects,
     economics: Economics,
-    days: int | None,
-    column: str,
-    level: str,
+    *,
+    label: str,
+    window: int | None,
     share: float,
 ) -> tuple[Profit, ...]:
     eligible = experiment.eligible_customers
     return tuple(
         assess(
-            effects.window(days),
+            effects,
             economics,
             arm=arm.label,
-            window=days,
-            segment=f"{column} = {level}",
+            window=window,
+            segment=label,
             eligible=None if eligible is None else round(eligible * share),
             level=float(experiment.decide.confidence),
         )

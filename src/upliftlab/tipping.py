@@ -71,7 +71,9 @@ def tipping_values(
             line.flows.keys() | {p for f in line.by_arm.values() for p in f}
         ):
             continue
-        part = _weights(effects, line.terms(MERCHANT, arm), line.terms(MERCHANT, effects.control), arm)
+        part = _weights(
+            effects, line.terms(MERCHANT, arm), line.terms(MERCHANT, effects.control), arm
+        )
         if not part.any():
             continue
         joint = effects.linear(np.stack([total - part, -part]), ["rest", "line"])

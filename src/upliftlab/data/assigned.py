@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING
 import ibis
 
 from upliftlab.data.prepared import SetAside
-from upliftlab.data.values import as_number, as_text
+from upliftlab.data.values import as_flag, as_number, as_text
 from upliftlab.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from upliftlab.data.engine import Engine
+
+MOST_LEVELS = 50
+"""Levels that a segment may have."""
+
+COVARIATES = "numbers or yes/no; declare text as a segment"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,7 +64,7 @@ def once(
     """
     usable = table.filter(table.unit.notnull() & table.arm.notnull())
     _refuse_strangers(engine, usable, source, arms)
-    kept = _grouped(engine, usable)
+    kept = _grouped(engine, usable, source)
     inside = _inside(kept, within)
     single = kept["arm"] == kept["_last"]
     first = engine.one(
@@ -67,14 +72,19 @@ def once(
             crossing=(~single).ifelse(1, 0).sum(),
             crossing_rows=(~single).ifelse(kept["_rows"], 0).sum(),
             repeated=single.ifelse(kept["_rows"] - 1, 0).sum(),
-            outside=(single & ~inside).ifelse(1, 0).sum(),
+            timeless=(single & _timeless(kept)).ifelse(1, 0).sum(),
+            outside=(single & ~inside & ~_timeless(kept)).ifelse(1, 0).sum(),
             rows=kept["_rows"].sum(),
         )
     )
     total = engine.one(table.aggregate(rows=ibis._.count()))["rows"]
     good = kept.filter(single & inside).drop("_last", "_rows")
     aside = _set_aside(engine, source, kept, first, int(total))
-    return Assigned(units=good, counts=_counts(engine, good, strata), set_aside=aside)
+    counts = _counts(engine, good, strata)
+    absent = set(arms) - set(counts)
+    if absent:
+        raise DataError.arm_without_units(absent, source)
+    return Assigned(units=good, counts=counts, set_aside=aside)
 
 
 def described(
@@ -103,16 +113,33 @@ def described(
     else:
         joined = units.mutate(_known=ibis.literal(1))
     read = {name: as_text(joined[name]).fill_null("(missing)") for name in texts}
+    unread: dict[str, ibis.Value] = {}
     for name in numbers:
-        if joined[name].type().is_string():
-            raise DataError.wrong_type(
-                name, "users", found="text", wanted="numbers or yes/no; declare text as a segment"
-            )
-        value = as_number(joined[name])
+        value = _number(joined[name], name)
         read[f"x:{name}"] = value.fill_null(0.0)
         read[f"x:{name} missing"] = value.isnull().ifelse(1.0, 0.0)
+        if joined[name].type().is_string():
+            unread[name] = (as_text(joined[name]).notnull() & value.isnull()).ifelse(1, 0).sum()
+    if unread:
+        _refuse_texts(engine, joined, unread)
     plain = [c for c in joined.columns if c not in set(texts) | set(numbers)]
     return engine.materialise(joined.select(*plain, **read), "described")
+
+
+def refuse_many_levels(engine: Engine, units: ibis.Table, segments: Sequence[str]) -> None:
+    """Refuse a segment with so many levels that it names customers rather than groups.
+
+    Raises:
+        DataError: With the first such segment and its number of levels.
+    """
+    if not segments:
+        return
+    found = engine.one(
+        units.aggregate(**{f"s{i}": units[name].nunique() for i, name in enumerate(segments)})
+    )
+    for i, name in enumerate(segments):
+        if found[f"s{i}"] > MOST_LEVELS:
+            raise DataError.many_levels(name, levels=int(found[f"s{i}"]), limit=MOST_LEVELS)
 
 
 def covariates(engine: Engine, units: ibis.Table) -> tuple[str, ...]:
@@ -140,24 +167,70 @@ def _refuse_strangers(
         raise DataError.empty(source)
 
 
-def _grouped(engine: Engine, table: ibis.Table) -> ibis.Table:
-    """Return one row per unit with its first and last arm; free when no unit repeats."""
+def _number(column: ibis.Value, name: str) -> ibis.Value:
+    """Read a covariate as a number; yes and no of text files are 1 and 0."""
+    kind = column.type()
+    if kind.is_string():
+        return ibis.coalesce(as_number(column), as_flag(column).ifelse(1.0, 0.0))
+    if not (kind.is_numeric() or kind.is_boolean()):
+        raise DataError.wrong_type(name, "users", found=str(kind), wanted=COVARIATES)
+    return as_number(column)
+
+
+def _refuse_texts(
+    engine: Engine, table: ibis.Table, unread: Mapping[str, ibis.Value]
+) -> None:
+    found = engine.one(table.aggregate(**unread))
+    for name, rows in found.items():
+        if rows:
+            raise DataError.wrong_type(name, "users", found="text", wanted=COVARIATES)
+
+
+def _grouped(engine: Engine, table: ibis.Table, source: str) -> ibis.Table:
+    """Return one row per unit with its first and last arm; free when no unit repeats.
+
+    What travels along comes from the first assignment. Rows without a clock have no first one,
+    so a unit may repeat there only byte for byte.
+    """
     seen = engine.one(table.aggregate(rows=ibis._.count(), units=table.unit.nunique()))
     if seen["rows"] == seen["units"]:
         return table.mutate(_last=table.arm, _rows=ibis.literal(1))
-    rest = [name for name in table.columns if name not in {"unit", "arm"}]
+    rest = [name for name in table.columns if name not in {"unit", "arm", "assigned_at"}]
+    if "assigned_at" in table.columns:
+        clock = {"assigned_at": table["assigned_at"].min()}
+        first = {name: table[name].argmin(table["assigned_at"]) for name in rest}
+    else:
+        _refuse_conflicts(engine, table, source)
+        clock, first = {}, {name: table[name].min() for name in rest}
     grouped = table.group_by("unit").agg(
-        arm=table.arm.min(),
-        _last=table.arm.max(),
-        _rows=ibis._.count(),
-        **{name: table[name].min() for name in rest},
+        arm=table.arm.min(), _last=table.arm.max(), _rows=ibis._.count(), **clock, **first
     )
     return engine.materialise(grouped, "assigned")
 
 
+def _refuse_conflicts(engine: Engine, table: ibis.Table, source: str) -> None:
+    """Refuse rows of one unit and arm that differ: which of them is the unit's outcome?"""
+    rest = [name for name in table.columns if name != "unit"]
+    repeated = table.distinct().group_by("unit", "arm").agg(n=ibis._.count())
+    worst = repeated.filter(repeated.n > 1)
+    found = engine.one(
+        worst.aggregate(rows=(ibis._.n - 1).sum(), example=ibis._.unit.min())
+    )
+    if rest and found["rows"]:
+        raise DataError.repeated("unit", source, rows=int(found["rows"]), example=found["example"])
+
+
+def _timeless(table: ibis.Table) -> ibis.Value:
+    if "assigned_at" not in table.columns:
+        return ibis.literal(False)
+    return table["assigned_at"].isnull()
+
+
 def _inside(table: ibis.Table, within: tuple[int, int] | None) -> ibis.Value:
-    if within is None or "assigned_at" not in table.columns:
+    if "assigned_at" not in table.columns:
         return ibis.literal(True)
+    if within is None:
+        return table["assigned_at"].notnull()
     return table["assigned_at"].between(*within).fill_null(False)
 
 
@@ -171,6 +244,11 @@ def _set_aside(
             source=source,
             rule="assigned again to the same arm; the first counts",
             rows=int(found["repeated"] or 0),
+        ),
+        SetAside(
+            source=source,
+            rule="without a time of assignment",
+            rows=int(found["timeless"] or 0),
         ),
         SetAside(
             source=source,

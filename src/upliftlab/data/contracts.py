@@ -11,7 +11,7 @@ class Column:
 
     Attributes:
         name: The name used from here on.
-        kind: "id", "text", "money", "number", "time" or "flag".
+        kind: "id", "text", "money", "rate", "number", "time" or "flag".
         required: Whether the source cannot do without it.
         aliases: Other names under which exports carry it, first found.
         may_be_negative: Whether values below 0 are legitimate (money and numbers).
@@ -90,8 +90,8 @@ ORDER_LINES = Contract(
         _money("settlement_base"),
         _money("unit_cost"),
         Column(name="channel", kind="text"),
-        Column(name="commission_rate_bp", kind="number"),
-        Column(name="agency_rate_bp", kind="number"),
+        Column(name="commission_rate_bp", kind="rate"),
+        Column(name="agency_rate_bp", kind="rate"),
     ),
 )
 
@@ -149,9 +149,6 @@ COUPON_EVENTS = Contract(
         _UNIT,
         Column(name="event", kind="text", required=True),
         Column(name="at", kind="time", required=True, aliases=("ts", "event_ts")),
-        Column(name="order_id", kind="id"),
-        Column(name="instance", kind="id", aliases=("coupon_instance_id",)),
-        Column(name="coupon_id", kind="id"),
     ),
 )
 
@@ -162,6 +159,17 @@ MEMBERSHIP_EVENTS = Contract(
         _UNIT,
         Column(name="event", kind="text", required=True),
         Column(name="at", kind="time", required=True, aliases=("ts", "event_ts")),
+    ),
+)
+
+AD_SPEND = Contract(
+    source="ad_spend",
+    unlocks="plan-level ad spend per arm, taken as fixed",
+    columns=(
+        Column(name="arm", kind="text", required=True, aliases=("group", "variant")),
+        Column(
+            name="spend", kind="money", required=True, aliases=("spend_fen", "cost", "cost_fen")
+        ),
     ),
 )
 
@@ -200,7 +208,20 @@ CONTRACTS = {
         EXPOSURES,
         COUPON_EVENTS,
         MEMBERSHIP_EVENTS,
+        AD_SPEND,
         FINANCE_TOTAL,
         UNITS,
     )
 }
+
+REFUND_TYPES = {
+    "cancel_preship": ("cancel_preship", "cancel", "cancelled", "未发货退款", "未发货仅退款"),
+    "return_refund": ("return_refund", "return", "退货退款"),
+    "refund_only": ("refund_only", "仅退款", "已发货仅退款"),
+    "partial": ("partial", "部分退款"),
+    "exchange": ("exchange", "换货"),
+}
+"""Kind of refund -> the words by which exports call it."""
+
+UNUSED = ("coupons", "settlements", "cost_params")
+"""Sources that a plan may name and from which no number is made yet; it is said on the page."""

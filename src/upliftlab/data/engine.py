@@ -45,13 +45,13 @@ class Engine:
         """Bring a small result to Python."""
         if self.name == "duckdb":
             # The compiled text over the raw connection: `to_pyarrow` would import pandas.
-            sql = self.backend.compile(expression)
-            return self.backend.con.execute(sql).to_arrow_table()
+            return self.backend.con.execute(self._sql(expression)).to_arrow_table()
         return expression.to_pyarrow()
 
     def rows(self, expression: ibis.Table) -> list[dict[str, Any]]:
         """Bring a few rows to Python as dicts."""
-        return self.fetch(expression).to_pylist()
+        found: list[dict[str, Any]] = self.fetch(expression).to_pylist()
+        return found
 
     def one(self, expression: ibis.Table) -> dict[str, Any]:
         """Bring the only row of a result to Python."""
@@ -62,9 +62,8 @@ class Engine:
     ) -> Iterator[pa.RecordBatch]:
         """Stream a large result as Arrow batches."""
         if self.name == "duckdb":
-            sql = self.backend.compile(expression)
             # A cursor of its own would not see temporary tables.
-            yield from self.backend.con.execute(sql).to_arrow_reader(rows)
+            yield from self.backend.con.execute(self._sql(expression)).to_arrow_reader(rows)
         else:
             yield from expression.to_pyarrow_batches(chunk_size=rows)
 
@@ -97,6 +96,11 @@ class Engine:
         for name in self._kept:
             self.backend.drop_table(name, force=True)
         self._kept.clear()
+
+    def _sql(self, expression: ibis.Table) -> str:
+        """Compile, with the frames that the query reads handed to the connection."""
+        self.backend._run_pre_execute_hooks(expression)  # noqa: SLF001 - ibis has no public call
+        return str(self.backend.compile(expression))
 
 
 def embedded(*, threads: int | None = None) -> Engine:

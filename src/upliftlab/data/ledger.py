@@ -9,6 +9,8 @@ import ibis
 from upliftlab.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import ibis.expr.types as ir
 
 HOUR, DAY = 3_600, 86_400
@@ -29,45 +31,57 @@ CHANNEL_BUCKETS = {
 }
 """Kept sales by the channels whose commission rates differ."""
 
-GOODS_COME_BACK = ("cancel_preship", "return_refund", "partial")
-"""Refunds after which the goods are ours again; a mere refund loses them."""
+COUPONS = ("merchant_coupon", "platform_coupon", "creator_coupon")
 
 
-def priced(lines: ibis.Table, *, stated: dict[str, float] | None) -> ibis.Table:
+def funded(lines: ibis.Table, *, stated: Mapping[str, float] | None) -> ibis.Table:
+    """Say who paid each coupon: the lines where they say it, else the plan's stated split.
+
+    A total beside some of its parts gives the part that is left; what is left over after
+    rounding is the platform's.
+
+    Raises:
+        DataError: When neither lines nor plan say who paid.
+    """
+    have = set(lines.columns)
+    if "coupon" not in have:
+        if "merchant_coupon" not in have and {"list", "markdown", "settlement_base"} <= have:
+            ours = lines["list"] - lines["markdown"] - lines["settlement_base"]
+            return lines.mutate(merchant_coupon=ours)
+        return lines
+    creator = lines["creator_coupon"] if "creator_coupon" in have else 0
+    if {"merchant_coupon", "platform_coupon"} <= have:
+        return lines
+    if "merchant_coupon" in have:
+        rest = lines["coupon"] - lines["merchant_coupon"] - creator
+        return lines.mutate(platform_coupon=rest)
+    if "platform_coupon" in have:
+        rest = lines["coupon"] - lines["platform_coupon"] - creator
+        return lines.mutate(merchant_coupon=rest)
+    if stated is None:
+        raise DataError.no_funding_split()
+    ours = (lines["coupon"] * stated.get("merchant", 0.0)).round().cast("int64")
+    theirs = (lines["coupon"] * stated.get("creator", 0.0)).round().cast("int64")
+    return lines.mutate(
+        merchant_coupon=ours,
+        creator_coupon=theirs,
+        platform_coupon=lines["coupon"] - ours - theirs,
+    )
+
+
+def priced(lines: ibis.Table) -> ibis.Table:
     """Complete the amounts of order lines from the identity of the ledger.
 
     list - markdown - merchant coupon = settlement base; settlement base - platform coupon -
-    creator coupon - payment promotion = cash. Who paid a coupon comes from the lines where they
-    say it, else from the plan's stated split.
+    creator coupon - payment promotion = cash.
 
     Raises:
-        DataError: When neither speaks, or sales cannot be derived.
+        DataError: When sales cannot be derived.
     """
     have = set(lines.columns)
-    if not have & {"merchant_coupon", "platform_coupon"} and "coupon" in have:
-        if stated is None:
-            raise DataError.no_funding_split()
-        share = stated.get("merchant", 0.0)
-        ours = (lines["coupon"] * share).round().cast("int64")
-        lines = lines.mutate(
-            merchant_coupon=ours, platform_coupon=lines["coupon"] - ours
-        )
-        have = set(lines.columns)
     zero = ibis.literal(0, "int64")
-
-    def amount(name: str) -> ir.NumericValue:
-        return lines[name] if name in have else zero
-
-    parts = {
-        name: amount(name)
-        for name in (
-            "merchant_coupon",
-            "platform_coupon",
-            "creator_coupon",
-            "payment_promo",
-            "markdown",
-        )
-    }
+    names = (*COUPONS, "payment_promo", "markdown")
+    parts = {name: lines[name] if name in have else zero for name in names}
     later = parts["platform_coupon"] + parts["creator_coupon"] + parts["payment_promo"]
     if "settlement_base" in have:
         base = lines["settlement_base"]
@@ -77,34 +91,16 @@ def priced(lines: ibis.Table, *, stated: dict[str, float] | None) -> ibis.Table:
         base = lines["cash"] + later
     else:
         raise DataError.missing_column("settlement_base", "source 'order_lines'", have)
-    listed = lines["list"] if "list" in have else base + parts["merchant_coupon"]
-    parts["markdown"] = parts["markdown"] if "list" in have else zero
+    if "list" not in have:
+        parts["markdown"] = zero
+    elif "markdown" not in have:
+        parts["markdown"] = lines["list"] - base - parts["merchant_coupon"]
     return lines.mutate(
         **parts,
         settlement_base=base,
-        list=listed,
+        list=lines["list"] if "list" in have else base + parts["merchant_coupon"],
         cash=lines["cash"] if "cash" in have else base - later,
         qty=lines["qty"].fill_null(1.0) if "qty" in have else ibis.literal(1.0),
-    )
-
-
-def refunds_by_line(refunds: ibis.Table, *, by: str) -> ibis.Table:
-    """Add up refunds per order line (or per order, where they name no line)."""
-    have = set(refunds.columns)
-    kind = refunds["type"] if "type" in have else ibis.literal("return_refund")
-    real = refunds.filter(kind.fill_null("return_refund") != "exchange")
-    kind = real["type"] if "type" in have else ibis.literal("return_refund")
-    kind = kind.fill_null("return_refund")
-    zero = ibis.literal(0, "int64")
-    value = real["amount"] if "amount" in have else ibis.null("int64")
-    return real.group_by(by).agg(
-        refunded=value.sum(),
-        refund_rows=ibis._.count(),
-        refund_without_amount=value.isnull().ifelse(1, 0).sum(),
-        refund_qty=(real["qty"].fill_null(0.0).sum() if "qty" in have else zero.sum()),
-        is_cancelled=kind.isin(("cancel_preship",)).ifelse(1, 0).max(),
-        goods_back=kind.isin(GOODS_COME_BACK).ifelse(1, 0).max(),
-        refunded_at=real["refunded_at"].max(),
     )
 
 
@@ -112,57 +108,49 @@ def components(lines: ibis.Table, *, has_refunds: bool) -> ibis.Table:
     """Return one row per order line with every component of the ledger, in minor units.
 
     A refund of the whole cash reverses the whole line; a part reverses the same share of
-    every reversible amount, rounded half away from zero per line.
+    every reversible amount, rounded half away from zero per line. A line counts as cancelled
+    when all of it was, before shipping; as returned when goods came back; a mere refund takes
+    the sale away and leaves the cost of the goods.
+
+    Args:
+        lines: Priced lines, with the columns of ``refunds.beside`` if ``has_refunds``.
+        has_refunds: Whether anybody knows of refunds.
     """
-    share = _refunded_share(lines) if has_refunds else ibis.literal(0.0)
-    cancelled = (lines["is_cancelled"].fill_null(0) if has_refunds else ibis.literal(0)) > 0
-    back = (lines["goods_back"].fill_null(0) if has_refunds else ibis.literal(0)) > 0
-    table = lines.mutate(_share=share, _cancelled=cancelled, _back=back)
-
-    def reversed_part(name: str) -> ir.NumericValue:
-        exact = (table[name].cast("float64") * table._share).round().cast("int64")
-        return (table._share >= 1).ifelse(table[name], exact)
-
-    base, lost = table["settlement_base"], reversed_part("settlement_base")
-    none = ibis.literal(0, "int64")
-    returned = (~table._cancelled) & (table._share > 0)
+    none = ibis.literal(0.0)
+    marks = {
+        f"_{name}": lines[name] if has_refunds else none
+        for name in ("refunded_share", "cancelled_part", "returned_part", "ours_part")
+    }
+    table = lines.mutate(**marks)
+    share, cancel, back = table["_refunded_share"], table["_cancelled_part"], table["_returned_part"]
+    base, lost = table["settlement_base"], _part(table["settlement_base"], share)
+    cancelled = _part(lost, cancel)
+    is_cancelled = (share >= 1) & (cancel >= 1)
+    coupons = {f"kept_{name}": table[name] - _part(table[name], share) for name in COUPONS}
     out: dict[str, Any] = {
         "gmv_list": table["list"],
         "gmv_platform": table["list"] - table["markdown"],
-        "merchant_coupon": table["merchant_coupon"],
-        "platform_coupon": table["platform_coupon"],
-        "creator_coupon": table["creator_coupon"],
-        "payment_promo": table["payment_promo"],
+        **{name: table[name] for name in (*COUPONS, "payment_promo")},
         "gmv_merchant": base,
         "cash": table["cash"],
-        "cancelled_sales": table._cancelled.ifelse(lost, none),
-        "returned_sales": returned.ifelse(lost, none),
+        "cancelled_sales": cancelled,
+        "returned_sales": lost - cancelled,
         "kept_sales": base - lost,
-        "kept_merchant_coupon": table["merchant_coupon"] - reversed_part("merchant_coupon"),
-        "kept_platform_coupon": table["platform_coupon"] - reversed_part("platform_coupon"),
-        "kept_creator_coupon": table["creator_coupon"] - reversed_part("creator_coupon"),
-        "line_shipped": _shipped(table),
-        "line_cancelled": table._cancelled.ifelse(1, 0),
-        "line_returned": returned.ifelse(1, 0),
+        **coupons,
+        "line_shipped": _shipped(table, is_cancelled),
+        "line_cancelled": is_cancelled.ifelse(1, 0),
+        "line_returned": ((share * back) > 0).ifelse(1, 0),
         "line_kept": ((base - lost) > 0).ifelse(1, 0),
     }
-    if "unit_cost" in table.columns:
-        goods = (table["unit_cost"] * table["qty"]).round().cast("int64")
-        gone = (goods.cast("float64") * table._share).round().cast("int64")
-        gone = table._back.ifelse((table._share >= 1).ifelse(goods, gone), none)
-        out["goods"] = goods - gone
-        out["goods_returned"] = table._cancelled.ifelse(none, gone)
-    out |= _by_channel(table, out["kept_sales"])
+    out |= _goods(table) | _by_channel(table, out["kept_sales"])
     if has_refunds:
-        late = table["refunded_at"] - table["paid_at"]
-        for name, seconds in NET_WINDOWS.items():
-            out[name] = base - (late <= seconds).fill_null(False).ifelse(lost, none)
-    if "commission_rate_bp" in table.columns:
-        out["commission"] = _rated(out["kept_sales"], table["commission_rate_bp"])
-    if "agency_rate_bp" in table.columns:
-        out["agency_fee"] = _rated(out["kept_sales"], table["agency_rate_bp"])
-    kept = [name for name in ("unit", "order_id", "paid_at", "assigned_at") if name in table.columns]
-    return table.select(*kept, **out)
+        for name in NET_WINDOWS:
+            out[name] = base - _part(lost, table[f"within_{name}"])
+    for name, rate in (("commission", "commission_rate_bp"), ("agency_fee", "agency_rate_bp")):
+        if rate in table.columns:
+            out[name] = _rated(out["kept_sales"], table[rate])
+    keys = ("unit", "order_id", "paid_at", "assigned_at")
+    return table.select(*[name for name in keys if name in table.columns], **out)
 
 
 def violations(lines: ibis.Table) -> ir.NumericScalar:
@@ -179,21 +167,29 @@ def violations(lines: ibis.Table) -> ir.NumericScalar:
     return ((gap != 0) | (base != lines["settlement_base"])).ifelse(1, 0).sum()
 
 
-def _refunded_share(lines: ibis.Table) -> ir.FloatingValue:
-    """Share of a line that was refunded: by cash, else by quantity, else all of it."""
-    by_qty = ibis.least(1.0, lines["refund_qty"] / lines["qty"])
-    whole = (lines["refund_qty"] > 0).ifelse(by_qty, 1.0)
-    cash = lines["cash"].cast("float64")
-    by_cash = ibis.least(1.0, lines["refunded"] / cash)
-    known = (lines["refund_without_amount"] == 0) & (lines["cash"] > 0)
-    some = known.ifelse(by_cash, whole)
-    return lines["refund_rows"].isnull().ifelse(0.0, some)
+def _part(amount: ir.NumericValue, share: ir.FloatingValue) -> ir.NumericValue:
+    """Take a share of an amount, to the fen; the whole of it without touching a float."""
+    exact = (amount.cast("float64") * share).round().cast("int64")
+    return (share >= 1).ifelse(amount, exact)
 
 
-def _shipped(lines: ibis.Table) -> ir.NumericValue:
+def _goods(table: ibis.Table) -> dict[str, ir.NumericValue]:
+    """Cost of goods that stayed away, and of those that came back."""
+    if "unit_cost" not in table.columns:
+        return {}
+    share = table["_refunded_share"]
+    goods = (table["unit_cost"] * table["qty"]).round().cast("int64")
+    return {
+        "goods": goods - _part(goods, share * table["_ours_part"]),
+        "goods_returned": _part(goods, share * table["_returned_part"]),
+    }
+
+
+def _shipped(lines: ibis.Table, is_cancelled: ir.BooleanValue) -> ir.NumericValue:
+    shipped = ~is_cancelled
     if "shipped_at" in lines.columns:
-        return (lines["shipped_at"].notnull() & ~lines._cancelled).ifelse(1, 0)
-    return lines._cancelled.ifelse(0, 1)
+        shipped &= lines["shipped_at"].notnull()
+    return shipped.ifelse(1, 0)
 
 
 def _by_channel(table: ibis.Table, kept: ir.NumericValue) -> dict[str, ir.NumericValue]:
@@ -208,4 +204,5 @@ def _by_channel(table: ibis.Table, kept: ir.NumericValue) -> dict[str, ir.Numeri
 
 def _rated(base: ir.NumericValue, rate_bp: ir.NumericValue) -> ir.NumericValue:
     """Charge a rate in basis points, rounded per line as the platform's statement does."""
+    # Blank rates were refused where a creator sold; elsewhere there is nobody to pay.
     return (base.cast("float64") * rate_bp.fill_null(0.0) / 10_000.0).round().cast("int64")

@@ -140,9 +140,7 @@ def _by_sql(
     products = {
         f"p{i}_{j}": (shifted[i] * shifted[j]).sum() for i in range(k) for j in range(i, k)
     }
-    table = engine.fetch(
-        units.group_by(list(keys)).agg(_n=ibis._.count(), **sums, **products)
-    )
+    table = engine.fetch(units.group_by(list(keys)).agg(_n=ibis._.count(), **sums, **products))
     n = np.asarray(table.column("_n").to_numpy(), dtype=np.int64)
     first = np.column_stack([table.column(f"s{i}").to_numpy() for i in range(k)])
     second = np.zeros((len(n), k, k))
@@ -175,8 +173,12 @@ def _by_fold(
         *keys, **{f"c{i}": units[name].cast("float64") for i, name in enumerate(columns)}
     )
     schema = pa.schema(
-        [("cell", pa.int64()), ("n", pa.int64())]
-        + [("mean", pa.list_(pa.float64())), ("m2", pa.list_(pa.float64()))]
+        [
+            ("cell", pa.int64()),
+            ("n", pa.int64()),
+            ("mean", pa.list_(pa.float64())),
+            ("m2", pa.list_(pa.float64())),
+        ]
     )
     table = engine.fold(chosen, _gram(tuple(keys), labels, len(columns)), schema)
     k = len(columns)
@@ -188,9 +190,7 @@ def _by_fold(
         into=into,
         groups=len(number),
     )
-    return Cells(
-        keys=tuple(keys), labels=labels, names=tuple(columns), n=n, mean=mean, m2=m2
-    )
+    return Cells(keys=tuple(keys), labels=labels, names=tuple(columns), n=n, mean=mean, m2=m2)
 
 
 def _gram(

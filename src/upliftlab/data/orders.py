@@ -12,7 +12,7 @@ from upliftlab.data.ledger import DAY
 from upliftlab.data.prepared import SetAside
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from upliftlab.data.engine import Engine
 
@@ -26,40 +26,6 @@ SUMMED_ORDERS = (
     "orders_redeemed",
     "redeemed_sales",
 )
-
-
-def deduplicated(
-    engine: Engine, table: ibis.Table, key: str, order: str, source: str
-) -> tuple[ibis.Table, tuple[SetAside, ...]]:
-    """Keep the first row of every key; exports that overlap repeat rows."""
-    if key not in table.columns:
-        return table, ()
-    counts = engine.one(table.aggregate(rows=table[key].count(), keys=table[key].nunique()))
-    extra = int(counts["rows"]) - int(counts["keys"])
-    if extra == 0:
-        return table, ()
-    window = ibis.window(group_by=key, order_by=order)
-    ranked = table.mutate(_rank=ibis.row_number().over(window))
-    first = ranked.filter((ranked._rank == 0) | ranked[key].isnull()).drop("_rank")
-    rule = f"{key} seen before; the first row counts"
-    return first, (SetAside(source=source, rule=rule, rows=extra),)
-
-
-def with_refunds(lines: ibis.Table, refunds: ibis.Table | None) -> ibis.Table:
-    """Put each line's refunds beside it; refunds without a line concern the whole order."""
-    if refunds is None:
-        return lines
-    by = "line_id" if {"line_id"} <= set(refunds.columns) & set(lines.columns) else "order_id"
-    sums = ledger.refunds_by_line(refunds, by=by)
-    joined = lines.left_join(sums, by)
-    extra = [c for c in joined.columns if c.endswith("_right")]
-    table = joined.drop(*extra)
-    if by == "order_id" and "refunded" in table.columns:
-        # One refund over several lines is shared out by the cash of each.
-        whole = table["cash"].sum().over(ibis.window(group_by="order_id"))
-        part = table["refunded"] * table["cash"].cast("float64") / whole.cast("float64")
-        table = table.mutate(refunded=part.round().cast("int64"))
-    return table
 
 
 def placed(
@@ -149,37 +115,6 @@ def by_unit(
         again = orders["_age"].between(short * DAY, long * DAY - 1).ifelse(1, 0).max()
         columns[at("came_back", long)] = early * again
     return orders.group_by("unit").agg(**columns), tuple(columns)
-
-
-def first_events(
-    events: ibis.Table, units: ibis.Table, *, flags: Mapping[str, ibis.Value], days: int
-) -> ibis.Table:
-    """Mark units with an event of each kind between assignment and the window's end."""
-    clock = units.select("unit", "assigned_at")
-    marked = events.mutate(**{f"_{name}": value for name, value in flags.items()})
-    joined = marked.inner_join(clock, "unit")
-    age = joined["at"] - joined["assigned_at"]
-    inside = (age >= 0) & (age < days * DAY)
-    return joined.group_by("unit").agg(
-        **{
-            at(name, days): (inside & joined[f"_{name}"]).fill_null(False).ifelse(1, 0).max()
-            for name in flags
-        }
-    )
-
-
-def together(tables: Sequence[ibis.Table]) -> ibis.Table:
-    """Join unit facts of several sources; a unit absent from one has zeros there."""
-    first, *rest = tables
-    if not rest:
-        return first
-    keys = [table.select("unit") for table in tables]
-    joined = keys[0].union(*keys[1:], distinct=True)
-    names: list[str] = []
-    for table in tables:
-        joined = joined.left_join(table, "unit", rname="{name}_right").drop("unit_right")
-        names += [name for name in table.columns if name != "unit"]
-    return joined.select("unit", **{name: joined[name].fill_null(0) for name in names})
 
 
 def _orders(lines: ibis.Table, sums: Sequence[str]) -> ibis.Table:

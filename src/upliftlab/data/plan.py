@@ -41,6 +41,7 @@ class Plan:
         run: First and last second of assignment, UTC; None without run dates.
         as_of: Up to when the data speak, UTC seconds; None to take the last event.
         stated: Party -> share of coupon cost, as the plan states it.
+        has_coupons: Whether some arm gets a coupon, whose cost order lines must then carry.
     """
 
     arms: tuple[str, ...]
@@ -54,6 +55,7 @@ class Plan:
     run: tuple[int, int] | None = None
     as_of: int | None = None
     stated: Mapping[str, float] | None = None
+    has_coupons: bool = False
 
     def numbers(self, have: Collection[str]) -> tuple[str, ...]:
         """Covariates to read: the plan's, or the standard ones among the columns at hand."""

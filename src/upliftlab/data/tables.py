@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,16 +13,13 @@ import ibis
 from upliftlab.data import values
 from upliftlab.data.contracts import CONTRACTS, Column, Contract
 from upliftlab.data.engine import Engine, connect, embedded, engine_of
+from upliftlab.data.files import engine_errors, path_of, read_files, said
 from upliftlab.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from upliftlab.experiment import Source
-
-EDGE_ENCODINGS = ("utf-8", "utf8", "utf-8-sig")
-"""Encodings the engine reads itself; any other file is read at the edge."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
@@ -60,7 +58,29 @@ def open_engine(sources: Mapping[str, Source], given: Mapping[str, object]) -> E
     url = os.environ.get(variable)
     if not url:
         raise DataError.engine_not_set(variable)
-    return connect(url)
+    try:
+        return connect(url)
+    except (*engine_errors(), ValueError, ImportError, AttributeError) as problem:
+        # Only the kind of problem: its text may repeat the connection and its password.
+        raise DataError.engine_failed(variable, type(problem).__name__) from None
+
+
+@contextmanager
+def in_utc(engine: Engine) -> Iterator[None]:
+    """Let the engine's session tell time in UTC, and give its own zone back afterwards.
+
+    Engines turn zoned points in time into seconds by way of the session's zone.
+    """
+    if engine.name != "duckdb":
+        yield
+        return
+    (zone,) = engine.backend.raw_sql("SELECT current_setting('TimeZone')").fetchone()
+    engine.backend.raw_sql("SET TimeZone = 'UTC'")
+    try:
+        yield
+    finally:
+        quoted = zone.replace("'", "''")
+        engine.backend.raw_sql(f"SET TimeZone = '{quoted}'")
 
 
 def raw(
@@ -77,7 +97,7 @@ def raw(
         return _named(engine, name, source.table)
     if source.sql:
         return _sql(engine, name, source, how)
-    return _files(engine, name, source, how)
+    return read_files(engine, name, source, how.base)
 
 
 def read(
@@ -98,6 +118,7 @@ def read(
         DataError: For a missing column, a column of the wrong kind, ids stored as floating
             point numbers, or money without a unit.
     """
+    _refuse_unread(contract, mapping, extra)
     chosen: dict[str, Any] = {}
     for column in (*contract.columns, *extra):
         theirs = _find(column, table.columns, mapping, contract.source)
@@ -119,44 +140,78 @@ def read(
     return table.select(**chosen)
 
 
-def quality(engine: Engine, table: ibis.Table, contract: Contract) -> tuple[int, dict[str, int]]:
+def plain(table: ibis.Table) -> ibis.Table:
+    """Leave out the marks that ``read`` put beside columns."""
+    return table.drop(*[name for name in table.columns if name.endswith("?")])
+
+
+def quality(
+    engine: Engine,
+    table: ibis.Table,
+    contract: Contract,
+    *,
+    extra: Sequence[Column] = (),
+    how: Reading,
+) -> tuple[int, dict[str, int]]:
     """Count rows and unusable values, and refuse what no rule can repair.
 
     Returns:
-        Rows, and missing values per required or money column.
+        Rows, and missing values per column.
 
     Raises:
         DataError: For an empty source, values that cannot be read, or negative amounts.
     """
-    kinds = {column.name: column for column in contract.columns}
-    plain = [name for name in table.columns if not name.endswith("?")]
+    kinds = {column.name: column for column in (*contract.columns, *extra)}
+    names = [name for name in table.columns if not name.endswith("?")]
+    signed = {
+        name
+        for name, column in kinds.items()
+        if column.kind in {"money", "number"} and not column.may_be_negative
+    }
     sums: dict[str, Any] = {"rows": ibis._.count()}
-    for name in plain:
-        column = kinds.get(name)
+    for name in names:
         sums[f"missing {name}"] = table[name].isnull().ifelse(1, 0).sum()
         if f"{name}?" in table.columns:
             sums[f"spoiled {name}"] = table[f"{name}?"].sum()
-        if column and column.kind == "money" and not column.may_be_negative:
+        if name in signed:
             sums[f"negative {name}"] = (table[name] < 0).ifelse(1, 0).sum()
             sums[f"least {name}"] = table[name].min()
     found = engine.one(table.aggregate(**sums))
-    if not found["rows"]:
+    rows = int(found["rows"])
+    if not rows:
         raise DataError.empty(contract.source)
-    for name in plain:
-        if found.get(f"spoiled {name}"):
-            words, _ = values.WANTED[kinds[name].kind] if name in kinds else ("numbers", None)
-            raise DataError.unreadable_values(
-                name, contract.source, rows=int(found[f"spoiled {name}"]), wanted=words
-            )
-        if found.get(f"negative {name}"):
+    for name in names:
+        _refuse_spoiled(kinds[name], contract.source, int(found.get(f"spoiled {name}") or 0), how)
+        below = int(found.get(f"negative {name}") or 0)
+        if below:
+            lowest = found[f"least {name}"]
+            lowest = int(lowest) if float(lowest).is_integer() else lowest
             raise DataError.negative(
-                name,
-                contract.source,
-                rows=int(found[f"negative {name}"]),
-                of=int(found["rows"]),
-                lowest=int(found[f"least {name}"]),
+                name, contract.source, rows=below, of=rows, lowest=lowest
             )
-    return int(found["rows"]), {name: int(found[f"missing {name}"] or 0) for name in plain}
+    return rows, {name: int(found[f"missing {name}"] or 0) for name in names}
+
+
+def _refuse_spoiled(column: Column, source: str, rows: int, how: Reading) -> None:
+    if rows and column.kind == "money":
+        units = (how.main_unit, how.minor_unit)
+        raise DataError.unreadable_money(column.name, source, rows=rows, units=units)
+    if rows:
+        words, _ = values.WANTED[column.kind]
+        raise DataError.unreadable_values(column.name, source, rows=rows, wanted=words)
+
+
+def _refuse_unread(
+    contract: Contract, mapping: Mapping[str, str], extra: Sequence[Column]
+) -> None:
+    """A mapping that nothing reads is a slip of the pen; customers may have any columns."""
+    if contract.source in {"users", "units"}:
+        return
+    known = [column.name for column in (*contract.columns, *extra)]
+    aliases = {alias for column in contract.columns for alias in column.aliases}
+    for name in mapping:
+        if name not in aliases and name not in known:
+            raise DataError.unknown_mapping(name, contract.source, known)
 
 
 def contract_of(source: str) -> Contract:
@@ -201,13 +256,32 @@ def _from_python(engine: Engine, name: str, given: object) -> ibis.Table:
     if isinstance(given, ibis.Table):
         return given
     kind = type(given).__module__.partition(".")[0]
-    if kind == "polars":
-        return engine.text_table(given.to_arrow(), name)  # type: ignore[attr-defined]
-    if kind == "pandas":
-        return engine.text_table(pa.Table.from_pandas(given, preserve_index=False), name)
+    if kind == "polars" and hasattr(given, "to_arrow"):
+        return engine.text_table(given.to_arrow(), name)
+    if kind == "pandas" and hasattr(given, "columns"):
+        return engine.text_table(_from_pandas(name, given), name)
     if isinstance(given, pa.Table):
         return engine.text_table(given, name)
     raise DataError.unknown_table(name, type(given).__name__)
+
+
+def _from_pandas(name: str, frame: Any) -> Any:  # noqa: ANN401
+    """Hand a frame over as Arrow; columns of mixed kinds and repeated names are refused."""
+    import pyarrow as pa
+
+    columns = list(map(str, frame.columns))
+    repeated = sorted({column for column in columns if columns.count(column) > 1})
+    if repeated:
+        raise DataError.wrong_type(repeated[0], name, found="there twice", wanted="there once")
+    arrays = {}
+    for column in frame.columns:
+        try:
+            arrays[str(column)] = pa.array(frame[column], from_pandas=True)
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            raise DataError.wrong_type(
+                str(column), name, found="of mixed kinds", wanted="of one kind, such as text"
+            ) from None
+    return pa.table(arrays)
 
 
 def _named(engine: Engine, name: str, table: str) -> ibis.Table:
@@ -218,74 +292,11 @@ def _named(engine: Engine, name: str, table: str) -> ibis.Table:
 
 
 def _sql(engine: Engine, name: str, source: Source, how: Reading) -> ibis.Table:
-    path = _path(str(source.sql), how)
+    path = path_of(str(source.sql), how.base)
     if not path.is_file():
         raise DataError.missing_file(name, str(source.sql))
-    return engine.backend.sql(path.read_text(encoding="utf-8"))
-
-
-def _files(engine: Engine, name: str, source: Source, how: Reading) -> ibis.Table:
-    pattern = _path(str(source.file), how)
-    found = (
-        [pattern]
-        if pattern.is_file()
-        else sorted(p for p in pattern.parent.glob(pattern.name) if p.is_file())
-    )
-    if not found:
-        raise DataError.missing_file(name, str(source.file))
-    if any(path.stat().st_size == 0 for path in found):
-        raise DataError.empty(name)
-    suffixes = {"".join(path.suffixes[-1:]) for path in found}
-    names = [str(path) for path in found]
-    if suffixes <= {".parquet", ".pq"}:
-        return engine.backend.read_parquet(names if len(names) > 1 else names[0])
-    encoding = (source.encoding or "utf-8").lower()
-    if suffixes & {".xlsx", ".xls", ".xlsm"} or encoding not in EDGE_ENCODINGS:
-        return engine.text_table(_edge(found, encoding, source.sheet), name)
-    if engine.name == "duckdb":
-        return engine.backend.read_csv(
-            names, all_varchar=True, header=True, sample_size=-1, strict_mode=True
-        )
-    return engine.text_table(_edge(found, encoding, None), name)
-
-
-def _path(text: str, how: Reading) -> Path:
-    path = Path(text).expanduser()
-    return path if path.is_absolute() or how.base is None else how.base / path
-
-
-def _edge(paths: Sequence[Path], encoding: str, sheet: str | None) -> Any:  # noqa: ANN401
-    """Read spreadsheets and foreign encodings as text; numbers in ids would lose digits."""
-    import pandas as pd
-    import pyarrow as pa
-
-    frames = []
-    for path in paths:
-        if path.suffix in {".xlsx", ".xls", ".xlsm"}:
-            frame = pd.read_excel(path, sheet_name=sheet or 0, dtype=object)
-            frames.append(_spreadsheet_text(frame, path.name))
-        else:
-            try:
-                frames.append(
-                    pd.read_csv(path, dtype=str, keep_default_na=False, encoding=encoding)
-                )
-            except (UnicodeDecodeError, LookupError) as problem:
-                raise DataError.encoding(path.name, encoding) from problem
-    whole = pd.concat(frames, ignore_index=True).astype("string")
-    return pa.Table.from_pandas(whole, preserve_index=False)
-
-
-def _spreadsheet_text(frame: Any, file: str) -> Any:  # noqa: ANN401
-    """Turn cells into text; a whole number of 16 digits or more has already lost some."""
-    import pandas as pd
-
-    def text(cell: object) -> object:
-        if cell is None or cell is pd.NaT or (isinstance(cell, float) and cell != cell):
-            return None
-        if isinstance(cell, (int, float)) and not isinstance(cell, bool):
-            if abs(cell) >= 10**15 and float(cell).is_integer():
-                raise DataError.float_ids("a column of numbers", file, int(cell))
-            return str(int(cell)) if float(cell).is_integer() else repr(float(cell))
-        return str(cell)
-
-    return frame.map(text)
+    text = path.read_text(encoding="utf-8").strip().rstrip(";")
+    try:
+        return engine.backend.sql(text)
+    except engine_errors() as problem:
+        raise DataError.query_failed(name, str(source.sql), said(problem)) from None

@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 BLANKS = ("", "-", "--", "—", "null", "NULL", "None", "nan", "NaN")
 """Texts by which exports say that a value is missing; never read as 0."""
 
+LONGEST_BLANK = max(map(len, BLANKS))
+SPACE = ord(" ")
+
+MOST_MONEY = 9 * 10**15
+"""Minor units up to which a float64 counts exactly; nobody's order is larger."""
+
+ZONED = r":\d\d(\.\d+)?\s*([Zz]|UTC|[+-]\d\d(:?\d\d)?)$"
+"""How a text says its zone: 08:00:00Z, +08, +0800 or +08:00; a date alone says none."""
+
 
 def as_id(column: ir.Value, name: str, table: str) -> ir.Value:
     """Keep ids as text; ids that went through floating point have merged customers."""
@@ -31,34 +40,66 @@ def as_text(column: ir.Value) -> ir.Value:
     kind = column.type()
     if kind.is_boolean():
         return ibis.cases((column, "yes"), (~column, "no"))
-    text = column.cast("string").strip()
-    return text.isin(BLANKS).ifelse(ibis.null("string"), text)
+    text = column if kind.is_string() else column.cast("string")
+    trimmed = text.strip()
+    readable = trimmed.isin(BLANKS).ifelse(ibis.null("string"), trimmed)
+    # Trimming costs most of a scan: texts that plainly need none keep their bytes.
+    plain = (
+        (text.length() > LONGEST_BLANK)
+        & (text.ascii_str() > SPACE)
+        & (text.right(1).ascii_str() > SPACE)
+    )
+    return plain.ifelse(text, readable)
 
 
 def as_number(column: ir.Value) -> ir.Value:
-    """Read a number as float64; blanks and not-a-number are missing."""
+    """Read a number as float64; blanks, not-a-number and the infinite are missing."""
     kind = column.type()
     if kind.is_boolean():
         return column.ifelse(1.0, 0.0)
     if kind.is_string():
-        return as_text(column).replace(",", "").try_cast("float64")
-    number = column.cast("float64")
-    if kind.is_floating():
-        return (number.isnan() | number.isinf()).ifelse(ibis.null("float64"), number)
-    return number
+        number = as_text(column).replace(",", "").try_cast("float64")
+    elif kind.is_floating():
+        number = column.cast("float64")
+    else:
+        return column.cast("float64")
+    return (number.isnan() | number.isinf()).ifelse(ibis.null("float64"), number)
 
 
 def as_money(column: ir.Value, *, factor: int) -> ir.Value:
     """Read money as whole minor units, rounded half away from zero.
+
+    A fraction of the smallest unit cannot be read: whoever said fen meant yuan. Nor can an
+    amount too large to be counted exactly.
 
     Args:
         column: Amounts in yuan or fen (or any currency's main or minor unit).
         factor: Minor units in one unit of the column.
     """
     if column.type().is_integer():
-        return column.cast("int64") * factor
-    number = as_number(column) * float(factor)
-    return number.round().cast("int64")
+        countable = column.between(-MOST_MONEY // factor, MOST_MONEY // factor)
+        return countable.ifelse(column, ibis.null(column.type())).cast("int64") * factor
+    # Four digits are kept first: 0.285 yuan is 28.5 fen, not 28.499999999999996.
+    scaled = (as_number(column) * float(factor)).round(4)
+    countable = scaled.between(-float(MOST_MONEY), float(MOST_MONEY))
+    if factor == 1:
+        countable &= scaled == scaled.round()
+    return countable.ifelse(scaled, ibis.null("float64")).round().cast("int64")
+
+
+def as_rate(column: ir.Value) -> ir.Value:
+    """Read a rate in basis points; texts such as 20% are turned into them.
+
+    A number between 0 and 1 could be a share or a fraction of a basis point: not readable.
+    """
+    number = as_number(column)
+    if column.type().is_string():
+        text = as_text(column)
+        percent = text.endswith("%")
+        share = text.replace("%", "").try_cast("float64") * 100.0
+        number = percent.ifelse(share.round(6), number)
+    clear = (number == 0) | number.between(1.0, 10_000.0)
+    return clear.ifelse(number, ibis.null("float64"))
 
 
 def as_flag(column: ir.Value) -> ir.Value:
@@ -88,9 +129,9 @@ def as_seconds(column: ir.Value, *, offset: int) -> ir.Value:
     kind = column.type()
     if kind.is_string():
         text = as_text(column)
-        zoned = text.re_search(r"(Z|[+-]\d\d:?\d\d)$")
         moment = text.try_cast(dt.Timestamp(timezone="UTC")).epoch_seconds().cast("int64")
-        return moment - zoned.ifelse(0, offset)
+        clock = text.try_cast("timestamp").epoch_seconds().cast("int64")
+        return text.re_search(ZONED).ifelse(moment, clock - offset)
     if kind.is_date():
         return column.cast("timestamp").epoch_seconds().cast("int64") - offset
     seconds = column.epoch_seconds().cast("int64")
@@ -98,13 +139,13 @@ def as_seconds(column: ir.Value, *, offset: int) -> ir.Value:
 
 
 def spoiled(column: ir.Value, read: ir.Value) -> ir.BooleanValue:
-    """Mark values that were there but could not be read."""
+    """Mark values that were there but could not be read; not-a-number is a blank."""
     kind = column.type()
     if kind.is_string():
         return as_text(column).notnull() & read.isnull()
     if kind.is_floating():
-        return column.isinf()
-    return ibis.literal(False)
+        return column.notnull() & ~column.isnan() & read.isnull()
+    return column.notnull() & read.isnull()
 
 
 def reader(
@@ -116,6 +157,7 @@ def reader(
         "text": as_text,
         "number": as_number,
         "money": lambda column: as_money(column, factor=factor),
+        "rate": as_rate,
         "flag": as_flag,
         "time": lambda column: as_seconds(column, offset=offset),
         "any": lambda column: column,
@@ -130,6 +172,10 @@ WANTED: dict[str, tuple[str, Callable[[dt.DataType], bool]]] = {
         lambda t: t.is_string() or t.is_integer() or t.is_boolean() or t.is_date(),
     ),
     "number": ("numbers", lambda t: t.is_numeric() or t.is_string() or t.is_boolean()),
+    "rate": (
+        "basis points from 1 to 10000, or percent such as 20%",
+        lambda t: t.is_numeric() or t.is_string(),
+    ),
     "money": ("amounts of money", lambda t: t.is_numeric() or t.is_string()),
     "flag": ("yes/no", lambda t: t.is_boolean() or t.is_numeric() or t.is_string()),
     "any": ("anything", lambda _: True),

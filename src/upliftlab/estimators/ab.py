@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 Theta = Literal["per_arm", "within", "joint"]
 
+_COEFFICIENTS: dict[Theta, str] = {
+    "per_arm": "coefficients per arm",
+    "within": "one set of coefficients within arms",
+    "joint": "one set of coefficients over all units",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Blocks:
@@ -84,8 +90,8 @@ def estimate(
         >>> cells = Cells(keys=("arm",), labels=(("new",), ("old",)), names=("orders",),
         ...               n=np.array([100, 100]), mean=np.array([[0.65], [0.50]]),
         ...               m2=np.array([[[22.75]], [[25.0]]]))
-        >>> effect = estimate(cells, arms=["old", "new"], control="old").contrast("orders", "new")
-        >>> e = effect.estimate("orders")
+        >>> effects = estimate(cells, arms=["old", "new"], control="old")
+        >>> e = effects.contrast("orders", "new").estimate("orders")
         >>> f"{e.estimate:.3f} [{e.ci_low:.3f}, {e.ci_high:.3f}]"
         '0.150 [0.013, 0.287]'
     """
@@ -109,7 +115,7 @@ def estimate(
         cov=cov * np.sqrt(scale[:, None, None, None] * scale[None, None, :, None]),
         df=np.maximum(blocks.df - fitted, np.where(np.isfinite(blocks.df), 1.0, np.inf)),
         working=blocks.working,
-        method=_method(p, strata, clusters is not None),
+        method=_method(p, theta, strata, clustered=clusters is not None),
         variance_kept=_kept(names, arms, control, cov, plain_cov) if p else None,
         note=merged,
     )
@@ -129,10 +135,8 @@ def _merge_thin(cells: Cells, arms: Sequence[str]) -> tuple[Cells, str]:
     rest = ("(thin strata)",) * width
     if len(thin) == 1 and len(count) > 1:
         thin.add(min((s for s in count if s not in thin), key=lambda s: sum(count[s].values())))
-    labels = tuple(
-        (label[0], *rest) if label[1:] in thin else label for label in cells.labels
-    )
-    note = f"{len(thin)} strata with fewer than two units in some arm were joined"
+    labels = tuple((label[0], *rest) if label[1:] in thin else label for label in cells.labels)
+    note = f"{len(thin)} strata were joined: some arm had fewer than two units in one"
     return replace(cells, labels=labels).collapse(cells.keys), note
 
 
@@ -152,7 +156,7 @@ def _blocks(
             if i is not None:
                 n[a, s], mean[a, s], within[a, s] = cells.n[i], cells.mean[i], cells.m2[i]
     if clusters is not None:
-        return _clustered(clusters, arms, order, n, mean, within)
+        return _clustered(clusters, arms, order, n=n, mean=mean, within=within)
     with np.errstate(invalid="ignore", divide="ignore"):
         cov = within / (n * (n - 1))[:, :, None, None]
     cov[n < 2] = np.nan
@@ -164,6 +168,7 @@ def _clustered(
     clusters: ClusterCells,
     arms: Sequence[str],
     order: Sequence[str],
+    *,
     n: Floats,
     mean: Floats,
     within: Floats,
@@ -175,6 +180,7 @@ def _clustered(
     df = np.full(len(arms), np.nan)
     for a, arm in enumerate(arms):
         if (arm,) not in clusters.labels:
+            cov[a] = np.nan
             continue
         i = clusters.labels.index((arm,))
         df[a] = clusters.df[i]
@@ -236,7 +242,8 @@ def _adjusted(blocks: _Blocks, slopes: Floats, k: int) -> tuple[Floats, Floats]:
 def _weight_variance(by_stratum: Floats, mean: Floats, weight: Floats, n: float) -> Floats:
     """Variance from stratum shares being those of a sample, not of the population."""
     gap = by_stratum - mean[:, None, :]
-    return np.einsum("s,ask,bsl->akbl", weight, gap, gap) / n
+    spread: Floats = np.einsum("s,ask,bsl->akbl", weight, gap, gap) / n
+    return spread
 
 
 def _small_sample(blocks: _Blocks, p: int) -> Floats:
@@ -257,19 +264,21 @@ def _kept(
             for a in range(len(arms))
             if a != c
         ]
-        return np.sum(terms, axis=0)
+        total: Floats = np.sum(terms, axis=0)
+        return total
 
     with np.errstate(invalid="ignore", divide="ignore"):
         left = variance(cov) / variance(plain)
     return {name: float(left[i]) for i, name in enumerate(names) if np.isfinite(left[i])}
 
 
-def _method(p: int, strata: Sequence[str], clustered: bool) -> str:  # noqa: FBT001
+def _method(p: int, theta: Theta, strata: Sequence[str], *, clustered: bool) -> str:
     parts = ["difference of arm means"]
     if strata:
         parts.append(f"post-stratified by {', '.join(strata)}")
     if p:
-        parts.append(f"adjusted for {p} pre-period covariates, coefficients per arm")
+        covariates = "1 pre-period covariate" if p == 1 else f"{p} pre-period covariates"
+        parts.append(f"adjusted for {covariates}, {_COEFFICIENTS[theta]}")
     parts.append(
         "clusters: CR2 variance, Bell-McCaffrey degrees of freedom"
         if clustered

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from upliftlab.plan.quantities import Rate
 from upliftlab.stats.estimate import Estimate, undefined
-from upliftlab.stats.noninferiority import relative_three_state, three_state
+from upliftlab.stats.means import TOO_FEW
+from upliftlab.stats.noninferiority import (
+    Direction,
+    State,
+    relative_three_state,
+    three_state,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
     from upliftlab.estimators.effects import Effects
     from upliftlab.experiment import Metric
+    from upliftlab.plan.quantities import Margin
     from upliftlab.stats.joint import Joint
+
+    Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +95,9 @@ def metric_effect(
     if not set(metric.components) <= set(effects.names):
         return None
     levels = [_level(effects, metric, a) for a in (arm, effects.control)]
-    if not np.isfinite(levels).all():
+    if min(effects.n[effects.arms.index(a)] for a in (arm, effects.control)) < 2:
+        effect = undefined(metric.name, TOO_FEW, level=level)
+    elif not np.isfinite(levels).all():
         effect = undefined(metric.name, "the denominator is 0 in an arm", level=level)
     else:
         pair = _linearised(effects, metric, arm)
@@ -98,17 +115,18 @@ def metric_effect(
     )
 
 
-def guardrail(found: MetricEffect, effects: Effects, metric: Metric, margin: object) -> MetricEffect:
+def guardrail(
+    found: MetricEffect, effects: Effects, metric: Metric, margin: Margin | float
+) -> MetricEffect:
     """Judge a guardrail against its margin: non-inferior, inferior or inconclusive.
 
     A margin in points or money is absolute; a percentage is a share of control, whose mean
     counts as estimated.
     """
-    direction = "increase" if metric.direction == "up" else "decrease"
+    direction: Direction = "increase" if metric.direction == "up" else "decrease"
     effect = found.effect
-    if not effect.std_error > 0:
-        state = "inconclusive"
-    elif type(margin).__name__ == "Rate":
+    state: State = "inconclusive"
+    if isinstance(margin, Rate) and effect.std_error > 0:
         pair = _linearised(effects, metric, found.arm)
         var_c = float(pair.cov[1, 1])
         cov_tc = float(pair.cov[0, 1]) + var_c
@@ -119,31 +137,45 @@ def guardrail(found: MetricEffect, effects: Effects, metric: Metric, margin: obj
             var_t,
             var_c,
             cov_tc,
-            margin=float(margin),  # type: ignore[arg-type]
+            margin=float(margin),
             direction=direction,
             df=effect.df,
             level=effect.level,
             name=metric.name,
         )
-    else:
-        absolute = float(getattr(margin, "minor", margin))
-        state, _ = three_state(effect, absolute, direction)
+    elif effect.std_error > 0:
+        state, _ = three_state(effect, float(margin), direction)
     return replace(found, role="guardrail", state=state, margin=str(margin))
+
+
+def contrasts(effects: Effects, metric: Metric, arms: Sequence[str]) -> Joint:
+    """Return one metric's differences from control in several arms, with their covariance.
+
+    The values of a ratio's linearised differences are 0; its effects are in ``metric_effect``.
+    """
+    control = _gradient(effects, metric, effects.control)
+    rows = [_gradient(effects, metric, arm) - control for arm in arms]
+    return effects.linear(np.stack(rows), arms)
 
 
 def _linearised(effects: Effects, metric: Metric, arm: str) -> Joint:
     """Gradient functionals of (treatment - control, control)."""
-    rows = []
-    for a in (arm, effects.control):
-        if metric.ratio is None:
-            rows.append(effects.weights({a: {metric.components[0]: 1.0}}))
-            continue
-        num, den = metric.ratio
-        i = effects.arms.index(a)
-        bottom = float(effects.mean[i, effects.names.index(den)])
-        level = _level(effects, metric, a)
-        rows.append(effects.weights({a: {num: 1 / bottom, den: -level / bottom}}))
-    return effects.linear(np.stack([rows[0] - rows[1], rows[1]]), ["effect", "control"])
+    control = _gradient(effects, metric, effects.control)
+    rows = [_gradient(effects, metric, arm) - control, control]
+    return effects.linear(np.stack(rows), ["effect", "control"])
+
+
+def _gradient(effects: Effects, metric: Metric, arm: str) -> Floats:
+    """How the metric's level in one arm moves with the means of all arms, [A, K]."""
+    if metric.ratio is None:
+        return effects.weights({arm: {metric.components[0]: 1.0}})
+    num, den = metric.ratio
+    bottom = float(effects.mean[effects.arms.index(arm), effects.names.index(den)])
+    if bottom == 0:
+        return np.full(effects.mean.shape, np.nan)
+    return effects.weights({arm: {num: 1 / bottom}}) - effects.weights(
+        {arm: {den: _level(effects, metric, arm) / bottom}}
+    )
 
 
 def _level(effects: Effects, metric: Metric, arm: str) -> float:
@@ -161,8 +193,10 @@ def _with_rel(joint: Joint, name: str, level: float) -> Estimate:
     if not abs(base) > 3 * se:
         return plain
     share = joint.ratio("effect", "control", name=name, level=level)
-    if share.shape != "interval" or base < 0:
+    if share.shape != "interval":
         return replace(plain, rel_estimate=plain.estimate / abs(base))
+    # A share of the size of control: "better" stays positive where control loses money.
+    share = share.scaled(math.copysign(1.0, base))
     return replace(
         plain,
         rel_estimate=share.estimate,

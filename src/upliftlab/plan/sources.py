@@ -19,8 +19,17 @@ from pydantic import (
     model_validator,
 )
 
-from upliftlab.plan.definition import Day, Definition, FrozenDict, NamedValues, Text, Whole, text_of
 from upliftlab.errors import DefinitionError
+from upliftlab.plan.definition import (
+    Day,
+    Definition,
+    FrozenDict,
+    NamedValues,
+    Text,
+    Whole,
+    text_of,
+    word_in,
+)
 from upliftlab.plan.quantities import parse_date
 
 ORDER_TABLES = (

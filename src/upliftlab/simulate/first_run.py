@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from upliftlab.errors import DefinitionError
 from upliftlab.simulate.presets import preset
@@ -12,10 +13,10 @@ from upliftlab.simulate.tables import write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from upliftlab.experiment import Experiment
-    from upliftlab.simulate.settings import SmartCoupon
+    from upliftlab.plan.sources import Simulated
+    from upliftlab.simulate.settings import Goal, SmartCoupon
 
 TABLES = (
     "assignments",
@@ -37,14 +38,12 @@ def settings_of(experiment: Experiment) -> SmartCoupon:
     Raises:
         DefinitionError: For an unknown preset, or arms that the simulator does not know.
     """
-    wanted = experiment.data.simulate
-    depths = {
-        arm.label: int(arm.coupon.main) if arm.coupon else 0 for arm in experiment.arms
-    }
+    wanted = _wanted(experiment)
+    depths = {arm.label: int(arm.coupon.main) if arm.coupon else 0 for arm in experiment.arms}
     order = sorted(depths, key=lambda label: depths[label])
     settings = replace(
         preset(wanted.preset, customers=wanted.customers, seed=wanted.seed),
-        goal=wanted.population,
+        goal=cast("Goal", wanted.population),
         depths=tuple(depths[label] for label in order),
         shares=_shares(experiment, order),
     )
@@ -67,14 +66,21 @@ def made(
     changed plan never reads old tables.
     """
     settings = settings_of(experiment)
+    base = experiment.data.base if experiment.data else Path()
     mark = hashlib.sha256(repr(settings).encode()).hexdigest()[:10]
-    folder = experiment.data.base / "data" / f"{experiment.data.simulate.preset}-{mark}"
+    folder = base / "data" / f"{_wanted(experiment).preset}-{mark}"
     if not (folder / "truth.json").is_file():
         if progress:
             progress("simulating")
         folder.parent.mkdir(parents=True, exist_ok=True)
         write(settings, folder)
     return {name: folder / f"{name}.parquet" for name in TABLES}
+
+
+def _wanted(experiment: Experiment) -> Simulated:
+    if experiment.data is None or experiment.data.simulate is None:
+        raise DefinitionError.missing_key("data", "simulate", "{preset: gmv_up_profit_down}")
+    return experiment.data.simulate
 
 
 def _shares(experiment: Experiment, order: list[str]) -> tuple[float, ...]:

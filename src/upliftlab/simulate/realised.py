@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
     from upliftlab.simulate.orders import Orders
     from upliftlab.simulate.population import Ints
-    from upliftlab.simulate.settings import SmartCoupon
+    from upliftlab.simulate.settings import Process, SmartCoupon
     from upliftlab.simulate.smart_coupon import Draw
 
     Columns = dict[str, NDArray[np.float64]]
+
+Fate = Literal["drawn", "expected"]
 
 
 class UnitComponents(NamedTuple):
@@ -36,11 +38,17 @@ class UnitComponents(NamedTuple):
     covariates: dict[str, NDArray[np.float64]]
 
 
-def unit_components(drawn: Draw) -> UnitComponents:
+def unit_components(drawn: Draw, *, follow_up: Fate = "drawn") -> UnitComponents:
     """Return the components of the first 14 and of all 60 days, as the written tables add up.
 
     Facts from ``as_of`` on are absent, as in the tables: an order whose refund is not booked
     yet counts as kept.
+
+    Args:
+        drawn: The experiment.
+        follow_up: Whether orders of days 15-60 meet their fate one by one, as in the tables,
+            or each counts with its expected cancelled, returned and kept part. The second has
+            the same means and less noise (about 22 yuan per customer instead of 26).
 
     Examples:
         >>> from upliftlab.simulate import SmartCoupon, draw
@@ -50,6 +58,13 @@ def unit_components(drawn: Draw) -> UnitComponents:
     """
     orders, n = drawn.orders, len(drawn)
     by_order = order_components(orders)
+    if follow_up == "expected":
+        late = ~orders.is_early
+        expected = _expected(orders, drawn.settings.process)
+        by_order = {
+            name: np.where(late, expected.get(name, column), column)
+            for name, column in by_order.items()
+        }
     windows = {FIRST_DAYS: orders.is_early, ALL_DAYS: np.ones(len(orders.unit), dtype=bool)}
     own = (*by_order, "buyers", "kept_buyers")
     names = tuple(f"{name}@{days}d" for days in windows for name in own)
@@ -91,6 +106,30 @@ def order_components(orders: Orders) -> Columns:
         "orders_redeemed": orders.redeemed,
     }
     return {name: np.asarray(column, dtype=np.float64) for name, column in columns.items()}
+
+
+def _expected(orders: Orders, process: Process) -> Columns:
+    """Components of each order if cancelled, returned and kept were its probabilities."""
+    gone = process.cancelled
+    back = (1 - gone) * process.follow_up_returned
+    kept = 1 - gone - back
+    sales = orders.sales_fen.astype(np.float64)
+    goods = orders.unit_cost_fen.astype(np.float64)
+    ones = np.ones(len(sales))
+    return {
+        "cancelled_sales": sales * gone,
+        "returned_sales": sales * back,
+        "kept_sales": sales * kept,
+        "kept_creator_organic": sales * kept,
+        "goods": goods * kept,
+        "goods_returned": goods * back,
+        "kept_merchant_coupon": orders.merchant_fen.astype(np.float64) * kept,
+        "kept_platform_coupon": orders.platform_fen.astype(np.float64) * kept,
+        "orders_shipped": ones * (1 - gone),
+        "orders_cancelled": ones * gone,
+        "orders_returned": ones * back,
+        "orders_kept": ones * kept,
+    }
 
 
 def unit_profit(

@@ -56,9 +56,7 @@ class Joint:
         """Position of one estimate."""
         return self.names.index(name)
 
-    def estimate(
-        self, name: str, *, level: float = 0.95, rel_to: float | None = None
-    ) -> Estimate:
+    def estimate(self, name: str, *, level: float = 0.95) -> Estimate:
         """Return one estimate with its interval."""
         i = self.index(name)
         return interval(
@@ -85,7 +83,7 @@ class Joint:
         """Correlation matrix; an estimate without variance correlates with nothing."""
         sd = np.sqrt(np.diag(self.cov))
         with np.errstate(invalid="ignore", divide="ignore"):
-            out = self.cov / np.outer(sd, sd)
+            out: Floats = self.cov / np.outer(sd, sd)
         out[~np.isfinite(out)] = 0.0
         np.fill_diagonal(out, 1.0)
         return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -146,17 +147,24 @@ def _line_nodes(critical: float, loadings: Floats) -> tuple[Floats, Floats]:
         width = math.sqrt(max(0.0, 1 - loading**2)) / loading
         edges.extend(critical / loading + width * np.arange(-8, 9, 2))
     cuts = np.unique(np.clip(edges, 0.0, 9.0))
-    nodes, weights = np.polynomial.legendre.leggauss(12)
+    nodes, weights = _gauss_legendre(12)
     half = np.diff(cuts)[:, None] / 2
     z = (cuts[:-1, None] + half + half * nodes).ravel()
     return z, (2 * half * weights).ravel()
+
+
+@cache
+def _gauss_legendre(points: int) -> tuple[Floats, Floats]:
+    """Nodes and weights on [-1, 1], solved for once."""
+    nodes, weights = np.polynomial.legendre.leggauss(points)
+    return nodes, weights
 
 
 def _chi_nodes(df: float) -> tuple[Floats, Floats]:
     """Nodes and weights for the mean over s = sqrt(chi2 / df); normal statistics need one."""
     if not math.isfinite(df):
         return np.ones(1), np.ones(1)
-    nodes, weights = np.polynomial.legendre.leggauss(40)
+    nodes, weights = _gauss_legendre(40)
     low, high = np.sqrt(stats.chi2.ppf(1e-13, df) / df), np.sqrt(stats.chi2.isf(1e-13, df) / df)
     s = (low + high) / 2 + (high - low) / 2 * nodes
     density = stats.chi2.pdf(df * s * s, df) * 2 * df * s

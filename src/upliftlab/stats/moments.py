@@ -34,7 +34,8 @@ def merge(
         Chan, Golub and LeVeque (1983), *The American Statistician* 37(3), equation 2.1.
 
     Examples:
-        >>> n, mean, m2 = np.array([2, 1]), np.array([[1.0], [4.0]]), np.array([[[2.0]], [[0.0]]])
+        >>> n, mean = np.array([2, 1]), np.array([[1.0], [4.0]])
+        >>> m2 = np.array([[[2.0]], [[0.0]]])
         >>> merge(n, mean, m2, into=np.array([0, 0]), groups=1)
         (array([3]), array([[2.]]), array([[[8.]]]))
     """

@@ -1,0 +1,56 @@
+"""Which files does a report leave behind, each whole or not at all?"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from upliftlab.report.data import render_json
+from upliftlab.report.markdown import render_markdown
+from upliftlab.report.page import render_html
+from upliftlab.report.text import render_text
+
+if TYPE_CHECKING:
+    from upliftlab.analysis import Analysis
+
+FILES = {
+    "html": ("index.html", render_html),
+    "markdown": ("summary.md", render_markdown),
+    "text": ("summary.txt", render_text),
+    "json": ("analysis.json", render_json),
+}
+"""Form -> file name and the function that makes it."""
+
+
+def write(analysis: Analysis, folder: str | Path) -> dict[str, Path]:
+    """Write the page, Markdown, text and JSON into a folder, which is made if need be.
+
+    Everything is rendered before anything is written, and every file is written beside its
+    place and then moved into it: readers see the old file or the new one, never half of one.
+
+    Args:
+        analysis: What the experiment said.
+        folder: Where to.
+
+    Returns:
+        Form -> path: "html", "markdown", "text" and "json".
+    """
+    place = Path(folder)
+    rendered = {form: (name, render(analysis)) for form, (name, render) in FILES.items()}
+    place.mkdir(parents=True, exist_ok=True)
+    return {form: _replace(place / name, text) for form, (name, text) in rendered.items()}
+
+
+def _replace(path: Path, text: str) -> Path:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

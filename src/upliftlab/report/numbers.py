@@ -1,0 +1,295 @@
+"""How does a number look to a reader: its sign, its currency, and no digit too many?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from typing import TYPE_CHECKING
+
+from upliftlab.plan.currencies import currency_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from upliftlab.stats.estimate import Estimate
+
+MINUS = "\u2212"
+NBSP = "\u00a0"
+NONE = "–"
+
+_SYMBOLS = {
+    "CNY": "¥", "JPY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "KRW": "₩", "INR": "₹",
+    "THB": "฿", "VND": "₫", "PHP": "₱", "HKD": "HK$", "SGD": "S$", "TWD": "NT$",
+    "AUD": "A$", "CAD": "C$", "MXN": "MX$", "BRL": "R$", "MYR": "RM", "IDR": "Rp",
+}  # fmt: skip
+_FINEST = 6
+_ANY = "any value: the data set no bound"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """One estimate as readers see it.
+
+    Attributes:
+        value: The number; empty where it does not exist.
+        interval: Its range for a table, without a second currency sign: "−392,000 … −55,000".
+        words: Its range for a sentence: "from −¥392,000 to −¥55,000".
+        note: Why number or range is missing; empty when both are there.
+    """
+
+    value: str
+    interval: str
+    words: str
+    note: str = ""
+
+    @property
+    def text(self) -> str:
+        """The number, or the note that stands where it would be."""
+        return self.value or self.note or NONE
+
+    @property
+    def with_range(self) -> str:
+        """The number and its range, for a sentence."""
+        if not self.value:
+            return self.text
+        return f"{self.value} ({self.words})" if self.words else self.value
+
+
+def shown_money(estimate: Estimate, currency: str, *, signed: bool = True) -> Shown:
+    """Show money that is held in minor units, to two significant digits of its range's width.
+
+    Examples:
+        >>> from upliftlab.stats.estimate import interval
+        >>> lost = shown_money(interval("profit", -22_300_000, 8_600_000**2), "CNY")
+        >>> lost.value, lost.interval, lost.words
+        ('−¥220,000', '−390,000 … −50,000', 'from −¥390,000 to −¥50,000')
+    """
+    scale = currency_of(currency).scale
+    sign = symbol(currency)
+
+    def bare(value: float, step: float) -> str:
+        return number(value, step, signed=signed)
+
+    def full(value: float, step: float) -> str:
+        return _with_symbol(bare(value, step), sign)
+
+    return _shown(estimate, bare, full, scale=1 / scale, finest=currency_of(currency).digits)
+
+
+def shown_number(
+    estimate: Estimate, *, signed: bool = True, scale: float = 1.0, unit: str = ""
+) -> Shown:
+    """Show a plain number, to two significant digits of its range's width.
+
+    Examples:
+        >>> from upliftlab.stats.estimate import interval
+        >>> shown_number(interval("rate", 0.0082, 0.00325**2), scale=100, unit=" points").value
+        '+0.8 points'
+    """
+
+    def bare(value: float, step: float) -> str:
+        return number(value, step, signed=signed)
+
+    def full(value: float, step: float) -> str:
+        return bare(value, step) + unit
+
+    return _shown(estimate, bare, full, scale=scale, finest=0)
+
+
+def shown_ratio(estimate: Estimate) -> Shown:
+    """Show a ratio with two decimals: profit per yuan.
+
+    Examples:
+        >>> from upliftlab.stats.estimate import undefined
+        >>> shown_ratio(undefined("iROI", "no campaign money was spent")).text
+        'no campaign money was spent'
+    """
+
+    def bare(value: float, _: float) -> str:
+        return number(value, 0.01)
+
+    return _shown(estimate, bare, bare)
+
+
+def shown_share(estimate: Estimate) -> Shown:
+    """Show the effect as a share of control, in percent with one decimal."""
+    value, low, high = estimate.rel_estimate, estimate.rel_ci_low, estimate.rel_ci_high
+    if not math.isfinite(value):
+        return Shown(
+            value="", interval="", words="", note=estimate.note or "control is too close to 0"
+        )
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return Shown(value=percent(value), interval="", words="", note="no bounded range")
+    ends = percent(low).removesuffix(f"{NBSP}%"), percent(high).removesuffix(f"{NBSP}%")
+    return Shown(
+        value=percent(value),
+        interval=f"{ends[0]} … {ends[1]}",
+        words=f"from {percent(low)} to {percent(high)}",
+    )
+
+
+def money(
+    minor: float, currency: str, *, width: float = math.nan, signed: bool = True
+) -> str:
+    """Print one amount that is held in minor units.
+
+    Args:
+        minor: The amount.
+        currency: ISO 4217 code.
+        width: Width of its range in minor units; decides how many digits are shown.
+        signed: Whether a gain carries a plus sign.
+
+    Examples:
+        >>> money(-22_345_678, "CNY", width=8_000_000), money(2000, "CNY", signed=False)
+        ('−¥223,000', '¥20')
+    """
+    unit = currency_of(currency)
+    value = minor / unit.scale
+    step = _step(width / unit.scale) if width > 0 else _exact_step(value, unit.digits)
+    return _with_symbol(number(value, step, signed=signed), symbol(currency))
+
+
+def percent(share: float, *, decimals: int = 1, signed: bool = True) -> str:
+    """Print a share in percent; a sign is kept where the number itself rounds to 0.
+
+    Examples:
+        >>> percent(0.2023), percent(0.8, decimals=0, signed=False)
+        ('+20.2\\xa0%', '80\\xa0%')
+    """
+    if not math.isfinite(share):
+        return NONE
+    text = f"{abs(share) * 100:,.{decimals}f}{NBSP}%"
+    return _sign(share, signed=signed) + text
+
+
+def count(n: float) -> str:
+    """Print how many.
+
+    Examples:
+        >>> count(800_000), count(1_200_000)
+        ('800,000', '1.2\\xa0M')
+    """
+    if n >= 1_000_000 and n % 100_000 == 0:
+        return f"{n / 1_000_000:.1f}".removesuffix(".0") + f"{NBSP}M"
+    return f"{n:,.0f}"
+
+
+def p_value(p: float) -> str:
+    """Print a p-value.
+
+    Examples:
+        >>> p_value(0.0343), p_value(2e-9)
+        ('0.034', '< 0.001')
+    """
+    if not math.isfinite(p):
+        return NONE
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def number(value: float, step: float, *, signed: bool = True) -> str:
+    """Print a number rounded to multiples of a step.
+
+    Examples:
+        >>> number(-223_456, 1000), number(0.1834, 0.01), number(0, 1)
+        ('−223,000', '+0.18', '0')
+    """
+    rounded = _rounded(value, step)
+    text = f"{abs(rounded):,f}"
+    return _sign(float(rounded), signed=signed) + text
+
+
+def symbol(currency: str) -> str:
+    """Sign of a currency, or its code where it has none of its own."""
+    return _SYMBOLS.get(currency, f"{currency}{NBSP}")
+
+
+def spaced(text: str) -> str:
+    """Put a no-break space before percent signs, as all other numbers have it."""
+    out = []
+    for i, char in enumerate(text):
+        if char == "%" and i and text[i - 1].isdigit():
+            out.append(NBSP)
+        out.append(char)
+    return "".join(out)
+
+
+def _shown(
+    estimate: Estimate,
+    bare: Callable[[float, float], str],
+    full: Callable[[float, float], str],
+    *,
+    scale: float = 1.0,
+    finest: int = 0,
+) -> Shown:
+    value = estimate.estimate * scale
+    low, high = estimate.ci_low * scale, estimate.ci_high * scale
+    bounded = math.isfinite(low) and math.isfinite(high)
+    step = _range_step(low, high) if bounded else _exact_step(value, finest)
+    exists = math.isfinite(value)
+    words, table = _range(estimate.shape, (low, high), step, (bare, full))
+    note = "" if exists and table else estimate.note
+    return Shown(
+        value=full(value, step) if exists else "",
+        interval=table,
+        words=words,
+        note=note,
+    )
+
+
+def _range(
+    shape: str,
+    ends: tuple[float, float],
+    step: float,
+    forms: tuple[Callable[[float, float], str], Callable[[float, float], str]],
+) -> tuple[str, str]:
+    """Words and table form of a set; two half-lines and the whole line have words of their own."""
+    if shape == "everything":
+        return _ANY, _ANY
+    if shape == "none" or not all(map(math.isfinite, ends)):
+        return "", ""
+    bare, full = ([form(end, step) for end in ends] for form in forms)
+    if shape == "outside":
+        text = f"at most {full[0]} or at least {full[1]}"
+        return text, text
+    return f"from {full[0]} to {full[1]}", f"{bare[0]} … {bare[1]}"
+
+
+def _range_step(low: float, high: float) -> float:
+    """Two significant digits of the width, finer where an end would turn into 0."""
+    step = _step(abs(high - low)) if high != low else _exact_step(high, 2)
+    for _ in range(3):
+        if all(end == 0 or _rounded(end, step) != 0 for end in (low, high)):
+            break
+        step /= 10
+    return step
+
+
+def _step(width: float) -> float:
+    return float(10.0 ** max(math.floor(math.log10(width)) - 1, -_FINEST))
+
+
+def _exact_step(value: float, digits: int) -> float:
+    """Whole numbers stay whole; others have the decimals of their currency."""
+    if not math.isfinite(value) or digits == 0 or float(value).is_integer():
+        return 1.0 if digits or abs(value) >= 100 or not math.isfinite(value) else 0.01
+    return float(10.0**-digits)
+
+
+def _rounded(value: float, step: float) -> Decimal:
+    exponent = Decimal(1).scaleb(round(math.log10(step)))
+    scaled = (Decimal(repr(float(value))) / exponent).to_integral_value(ROUND_HALF_UP)
+    exact = scaled * exponent
+    return exact.quantize(exponent) if exponent < 1 else exact.quantize(Decimal(1))
+
+
+def _sign(value: float, *, signed: bool) -> str:
+    if value < 0:
+        return MINUS
+    return "+" if signed and value > 0 else ""
+
+
+def _with_symbol(text: str, sign: str) -> str:
+    if text[:1] in {MINUS, "+"}:
+        return f"{text[0]}{sign}{text[1:]}"
+    return f"{sign}{text}"

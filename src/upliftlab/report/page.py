@@ -1,0 +1,75 @@
+"""One page that holds everything: no network, no framework, complete without JavaScript."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from upliftlab.report import words
+from upliftlab.report.first_screen import first_screen
+from upliftlab.report.sections import parts_of
+from upliftlab.report.text import render_text
+
+if TYPE_CHECKING:
+    from upliftlab.analysis import Analysis
+
+_MARKS = {
+    "pass": ("✓", "pass"),
+    "warn": ("!", "warning"),
+    "fail": ("✕", "failed"),
+    "info": ("i", "note"),
+}
+
+
+def render_html(analysis: Analysis) -> str:
+    """Draw the analysis page.
+
+    Args:
+        analysis: What the experiment said.
+
+    Returns:
+        A whole HTML document; the same analysis gives the same bytes.
+    """
+    page = _environment().get_template("page.html")
+    return page.render(
+        screen=first_screen(analysis),
+        parts=parts_of(analysis),
+        question=analysis.experiment.question,
+        blocked=words.NOT_TO_BE_ACTED_ON if not analysis.is_valid else "",
+        failed=[words.check_text(analysis, check) for check in words.blocking(analysis)],
+        provenance=analysis.provenance,
+        summary=render_text(analysis),
+        marks=_MARKS,
+        style=_asset("style.css"),
+        script=_asset("copy.js"),
+    )
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("upliftlab.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters["drawn"] = _drawn
+    return made
+
+
+def _asset(name: str) -> Markup:
+    """A stylesheet or script of the package, which holds nothing from outside."""
+    environment = _environment()
+    assert environment.loader is not None  # noqa: S101 - set two lines above
+    text, _, _ = environment.loader.get_source(environment, name)
+    return Markup(text)  # noqa: S704
+
+
+def _drawn(svg: str) -> Markup:
+    """A chart, whose texts matplotlib has escaped."""
+    return Markup(svg)  # noqa: S704
