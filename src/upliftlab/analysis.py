@@ -10,6 +10,7 @@ from upliftlab.data import measure as measuring
 from upliftlab.data.prepare import plan_of, prepare
 from upliftlab.data.prepared import Prepared
 from upliftlab.decision import Decision, Rules, decide
+from upliftlab.dose import Dose, dose_of
 from upliftlab.errors import DesignError
 from upliftlab.estimators import ab
 from upliftlab.evidence import all_checks, journey_of, metrics_of
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from upliftlab.estimators.metrics import MetricEffect
     from upliftlab.evidence import Journey
     from upliftlab.experiment import Experiment
+    from upliftlab.stats.joint import Joint
 
 SCHEMA_VERSION = 1
 
@@ -49,6 +51,7 @@ class Analysis:
         segments: Declared segments, each with its profit per arm.
         metrics: Metrics of the plan, and guardrails with their state.
         journey: Steps of the journey per arm.
+        dose: What the tested depths say; None with fewer than two.
         decisions: One per treatment.
         provenance: Versions, fingerprints, deviations from plan.
         notes: Sentences a reader must know.
@@ -65,6 +68,7 @@ class Analysis:
     segments: tuple[Segment, ...] = ()
     metrics: tuple[MetricEffect, ...] = ()
     journey: tuple[Journey, ...] = ()
+    dose: Dose | None = None
     decisions: tuple[Decision, ...] = ()
     provenance: Provenance
     notes: tuple[str, ...] = ()
@@ -96,6 +100,7 @@ class Analysis:
             "segments": [segment.to_dict() for segment in self.segments],
             "metrics": [metric.to_dict() for metric in self.metrics],
             "journey": [step.to_dict() for step in self.journey],
+            "dose": None if self.dose is None else self.dose.to_dict(),
             "decisions": [decision.to_dict() for decision in self.decisions],
             "provenance": self.provenance.to_dict(),
             "notes": list(self.notes),
@@ -176,7 +181,12 @@ def run(
         },
         segments=segments,
         metrics=metrics,
-        journey=journey_of(effects.window(headline), economics),
+        journey=journey_of(effects.window(headline)),
+        dose=dose_of(
+            {a.label: float(a.coupon.minor) for a in experiment.arms if a.coupon},
+            _contrasts(experiment, effects.window(headline), economics),
+            level=float(experiment.decide.confidence),
+        ),
         decisions=decisions,
         provenance=provenance_of(experiment, measured.cells, measured.facts),
         notes=(*measured.facts.notes, *([effects.note] if effects.note else [])),
@@ -295,13 +305,16 @@ def _profits(
             economics,
             arm=arm.label,
             window=days,
-            eligible=experiment.eligible_customers,
+            eligible=experiment.eligible_customers or sum(effects.n),
             level=level,
         )
         for arm in experiment.treatments
     ]
-    joint = profit_contrasts(view, economics, [profit.arm for profit in found])
-    return across_arms(found, joint, level=level)
+    return across_arms(found, _contrasts(experiment, view, economics), level=level)
+
+
+def _contrasts(experiment: Experiment, effects: Effects, economics: Economics) -> Joint:
+    return profit_contrasts(effects, economics, [arm.label for arm in experiment.treatments])
 
 
 def _tails(

@@ -9,7 +9,7 @@ import numpy as np
 
 from upliftlab import checks
 from upliftlab.estimators.metrics import MetricEffect, guardrail, metric_effect
-from upliftlab.stats.multiplicity import adjust
+from upliftlab.stats.multiplicity import adjust, fcr_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from upliftlab.data.cells import Cells
     from upliftlab.data.measure import Tail
     from upliftlab.data.prepared import Facts
-    from upliftlab.economics import Economics
     from upliftlab.estimators.effects import Effects
     from upliftlab.experiment import Experiment
 
@@ -108,7 +107,8 @@ def metrics_of(experiment: Experiment, effects: Effects) -> tuple[MetricEffect, 
     marked exploratory and carry no claim.
 
     References:
-        Benjamini and Hochberg (1995), *Journal of the Royal Statistical Society B* 57(1).
+        Benjamini and Hochberg (1995), *Journal of the Royal Statistical Society B* 57(1);
+        Benjamini and Yekutieli (2005), *JASA* 100(469), for intervals of the selected.
     """
     level = float(experiment.decide.confidence)
     margins = experiment.guardrails
@@ -129,9 +129,8 @@ def metrics_of(experiment: Experiment, effects: Effects) -> tuple[MetricEffect, 
     return _corrected(found)
 
 
-def journey_of(effects: Effects, economics: Economics) -> tuple[Journey, ...]:
+def journey_of(effects: Effects) -> tuple[Journey, ...]:
     """Return the share of each arm's units at every step that was measured."""
-    del economics
     return tuple(
         Journey(
             arm=arm,
@@ -149,8 +148,13 @@ def _corrected(found: list[MetricEffect]) -> tuple[MetricEffect, ...]:
     family = [i for i, m in enumerate(found) if m.role == "secondary" and m.is_planned]
     if not family:
         return tuple(found)
-    p = adjust(np.array([found[i].effect.p_value for i in family]), "fdr_bh")
+    effects = [found[i].effect for i in family]
+    p = adjust(np.array([effect.p_value for effect in effects]), "fdr_bh")
     out = list(found)
-    for i, value in zip(family, p, strict=True):
-        out[i] = replace(found[i], p_adjusted=float(value))
+    for i, value, wide in zip(family, p, fcr_intervals(effects), strict=True):
+        # Selected effects get the wider interval; the rest keep theirs and claim nothing.
+        effect = found[i].effect
+        if wide.shape == "interval" and np.isfinite(wide.ci_low):
+            effect = replace(effect, ci_low=wide.ci_low, ci_high=wide.ci_high)
+        out[i] = replace(found[i], effect=effect, p_adjusted=float(value))
     return tuple(out)

@@ -123,6 +123,8 @@ class Profit:
         attributed_roi: What a dashboard shows: sales of redeemers per coupon yuan; NaN if
             unknown.
         cost_per: Campaign money per extra customer, member or order.
+        average_cost_per: The same per customer, member or order of the arm, extra or not: the
+            number that dashboards show.
         parties: Extra money per unit for each side.
         stages: Extra profit per unit by stage of the journey.
         mechanical: Part from other prices on what control sells anyway; NaN with a note when
@@ -151,6 +153,7 @@ class Profit:
     iroi: Estimate
     attributed_roi: float
     cost_per: Mapping[str, Estimate] = field(default_factory=dict)
+    average_cost_per: Mapping[str, float] = field(default_factory=dict)
     parties: Mapping[str, Estimate] = field(default_factory=dict)
     stages: Mapping[str, Estimate] = field(default_factory=dict)
     mechanical: Estimate
@@ -184,6 +187,7 @@ class Profit:
             "iroi": self.iroi.to_dict(),
             "attributed_roi": _plain(self.attributed_roi),
             "cost_per": {k: e.to_dict() for k, e in self.cost_per.items()},
+            "average_cost_per": {k: _plain(v) for k, v in self.average_cost_per.items()},
             "parties": {k: e.to_dict() for k, e in self.parties.items()},
             "stages": {k: e.to_dict() for k, e in self.stages.items()},
             "mechanical": self.mechanical.to_dict(),
@@ -262,6 +266,7 @@ def assess(
             for name, label in COUNTED.items()
             if f"count:{name}" in book.names
         },
+        average_cost_per=_average(effects, economics, arm),
         parties=_named(book, "party:", level),
         stages=_named(book, "stage:", level),
         mechanical=_split(book, "mechanical", same, level),
@@ -432,6 +437,22 @@ def _attributed(effects: Effects, arm: str) -> float:
     cost = float(effects.mean[a, effects.names.index("merchant_coupon")])
     sales = float(effects.mean[a, effects.names.index("redeemed_sales")])
     return sales / cost if cost > 0 else float("nan")
+
+
+def _average(effects: Effects, economics: Economics, arm: str) -> dict[str, float]:
+    """Campaign money of the arm per customer, member or order of the arm."""
+    a = effects.arms.index(arm)
+    cost = -sum(
+        _level(effects, line.terms(MERCHANT, arm), arm)
+        for line in merchant_lines(economics)
+        if line.is_campaign
+    )
+    counts = {
+        label: float(effects.mean[a, effects.names.index(name)])
+        for name, label in COUNTED.items()
+        if name in effects.names
+    }
+    return {label: cost / count for label, count in counts.items() if count > 0}
 
 
 def _rollout(profit: Estimate, eligible: int | None) -> Estimate:

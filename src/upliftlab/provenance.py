@@ -59,12 +59,12 @@ def provenance_of(experiment: Experiment, cells: Cells, facts: Facts) -> Provena
 
 
 def data_fingerprint(cells: Cells, facts: Facts) -> str:
-    """Hash counts and moments to ten significant digits, so that row order does not matter."""
+    """Hash counts, sums and spreads to six digits, so that the order of rows does not matter."""
     digest = hashlib.sha256()
     for part in (cells.keys, cells.labels, cells.names, cells.n.tolist(), facts.as_of):
         digest.update(repr(part).encode())
-    for block in (cells.mean, np.einsum("cii->ci", cells.m2)):
-        digest.update(" ".join(f"{x:.9e}" for x in block.reshape(-1)).encode())
+    for block in (cells.mean * cells.n[:, None], np.einsum("cii->ci", cells.m2)):
+        digest.update(" ".join(f"{x:.5e}" for x in block.reshape(-1)).encode())
     return digest.hexdigest()
 
 

@@ -102,7 +102,7 @@ def segments_of(
                 economics,
                 label=f"{column} = {level}",
                 window=days,
-                share=n / total,
+                eligible=round((experiment.eligible_customers or total) * n / total),
             )
             found.append((column, level, n, profits))
     wide = _together(found)
@@ -127,9 +127,8 @@ def _profits(
     *,
     label: str,
     window: int | None,
-    share: float,
+    eligible: int,
 ) -> tuple[Profit, ...]:
-    eligible = experiment.eligible_customers
     return tuple(
         assess(
             effects,
@@ -137,7 +136,7 @@ def _profits(
             arm=arm.label,
             window=window,
             segment=label,
-            eligible=None if eligible is None else round(eligible * share),
+            eligible=eligible,
             level=float(experiment.decide.confidence),
         )
         for arm in experiment.treatments

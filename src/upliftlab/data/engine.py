@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import ibis
+
+from upliftlab.stats import moments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +36,7 @@ class Engine:
     backend: Any
     name: str
     _kept: list[str] = field(default_factory=list)
+    _views: list[str] = field(default_factory=list)
 
     def materialise(self, expression: ibis.Table, label: str) -> ibis.Table:
         """Compute a query once and keep it until ``close``."""
@@ -46,6 +51,9 @@ class Engine:
         if self.name == "duckdb":
             # The compiled text over the raw connection: `to_pyarrow` would import pandas.
             return self.backend.con.execute(self._sql(expression)).to_arrow_table()
+        if self.name == "pyspark":
+            # Spark's own Arrow: ibis goes through pandas, where gaps turn numbers to decimals.
+            return self._frame(expression).toArrow()
         return expression.to_pyarrow()
 
     def rows(self, expression: ibis.Table) -> list[dict[str, Any]]:
@@ -64,6 +72,8 @@ class Engine:
         if self.name == "duckdb":
             # A cursor of its own would not see temporary tables.
             yield from self.backend.con.execute(self._sql(expression)).to_arrow_reader(rows)
+        elif self.name == "pyspark":
+            yield from self.fetch(expression).to_batches(max_chunksize=rows)
         else:
             yield from expression.to_pyarrow_batches(chunk_size=rows)
 
@@ -77,18 +87,19 @@ class Engine:
         import pyarrow as pa
 
         if self.name == "pyspark":
-            frame = self.backend._session.sql(  # noqa: SLF001 - ibis has no public handle
-                self.backend.compile(expression)
-            )
-            return frame.mapInArrow(function, _spark_schema(schema)).toArrow().cast(schema)
+            with _carried(function):
+                found = self._frame(expression).mapInArrow(function, _spark_schema(schema))
+            return found.toArrow().cast(schema)
         return pa.Table.from_batches(function(self.batches(expression)), schema)
 
     def text_table(self, table: pa.Table, label: str) -> ibis.Table:
         """Register an Arrow table that was read at the edge."""
         if self.name == "pyspark":
-            return self.backend.create_view(
-                f"upliftlab_{label}_{next(_SERIAL)}", ibis.memtable(table), temp=True
-            )
+            name = f"upliftlab_{label}_{next(_SERIAL)}"
+            session = self.backend._session  # noqa: SLF001 - ibis has no public handle
+            session.createDataFrame(_decoded(table)).createOrReplaceTempView(name)
+            self._views.append(name)
+            return self.backend.table(name)
         return ibis.memtable(table)
 
     def close(self) -> None:
@@ -96,6 +107,12 @@ class Engine:
         for name in self._kept:
             self.backend.drop_table(name, force=True)
         self._kept.clear()
+        for name in self._views:
+            self.backend._session.catalog.dropTempView(name)  # noqa: SLF001 - no public handle
+        self._views.clear()
+
+    def _frame(self, expression: ibis.Table) -> Any:  # noqa: ANN401 - a Spark data frame
+        return self.backend._session.sql(self._sql(expression))  # noqa: SLF001 - no public handle
 
     def _sql(self, expression: ibis.Table) -> str:
         """Compile, with the frames that the query reads handed to the connection."""
@@ -123,6 +140,34 @@ def connect(url: str) -> Engine:
     """Open a team's engine by its ibis URL, such as duckdb://file.db or pyspark://."""
     backend = ibis.connect(url)
     return Engine(backend=backend, name=backend.name)
+
+
+@contextmanager
+def _carried(function: Callable[..., Any]) -> Iterator[None]:
+    """Send our code along with a function, so that workers need numpy and pyarrow only."""
+    from pyspark import cloudpickle
+
+    modules = [sys.modules[function.__module__], moments]
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _decoded(table: pa.Table) -> pa.Table:
+    """Turn dictionary columns, such as a frame's categories, into plain ones."""
+    import pyarrow as pa
+
+    plain = [
+        (column.name, getattr(column.type, "value_type", column.type))
+        if pa.types.is_dictionary(column.type)
+        else (column.name, column.type)
+        for column in table.schema
+    ]
+    return table.cast(pa.schema(plain))
 
 
 def _spark_schema(schema: pa.Schema) -> str:

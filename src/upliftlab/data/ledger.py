@@ -141,6 +141,7 @@ def components(lines: ibis.Table, *, has_refunds: bool) -> ibis.Table:
         "line_cancelled": is_cancelled.ifelse(1, 0),
         "line_returned": ((share * back) > 0).ifelse(1, 0),
         "line_kept": ((base - lost) > 0).ifelse(1, 0),
+        "line_over_refunded": table["over_refunded"] if has_refunds else ibis.literal(0),
     }
     out |= _goods(table) | _by_channel(table, out["kept_sales"])
     if has_refunds:

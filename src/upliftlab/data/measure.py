@@ -49,10 +49,14 @@ def measure(prepared: Prepared) -> Cells:
     if prepared.active is None:
         found = moments.cells(engine, prepared.assigned, keys=keys, columns=columns)
         return found.widen(everything)
-    with_facts = moments.cells(engine, prepared.active, keys=keys, columns=columns)
+    found = moments.cells(engine, prepared.active, keys=keys, columns=columns).widen(everything)
     rest = prepared.assigned.anti_join(prepared.active.select("unit"), "unit")
-    without = moments.cells(engine, rest, keys=keys, columns=covariates)
-    return (with_facts.widen(everything) + without.widen(everything)).collapse(keys)
+    if prepared.flagged is not None:
+        some = [*prepared.flags, *covariates]
+        flagged = moments.cells(engine, prepared.flagged, keys=keys, columns=some)
+        found += flagged.widen(everything)
+        rest = rest.anti_join(prepared.flagged.select("unit"), "unit")
+    return found + moments.cells(engine, rest, keys=keys, columns=covariates).widen(everything)
 
 
 def measure_clusters(prepared: Prepared, keys: tuple[str, ...]) -> ClusterCells:
@@ -70,6 +74,10 @@ def full_units(prepared: Prepared) -> ibis.Table:
     if prepared.active is None:
         return prepared.assigned
     facts = prepared.active.select("unit", *prepared.components)
+    if prepared.flagged is not None:
+        missing = {n: ibis.literal(0) for n in prepared.components if n not in prepared.flags}
+        flagged = prepared.flagged.mutate(**missing).select("unit", *prepared.components)
+        facts = facts.union(flagged)
     joined = prepared.assigned.left_join(facts, "unit").drop("unit_right")
     return joined.mutate(**{name: joined[name].fill_null(0) for name in prepared.components})
 

@@ -2,67 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import ibis
 
 from upliftlab.components import at
-from upliftlab.data import assigned, ledger, orders, tables
-from upliftlab.data.contracts import CONTRACTS, Column
-from upliftlab.data.ledger import DAY
+from upliftlab.data import assigned, ledger, maturity, orders, refunds
+from upliftlab.data.contracts import Column
+from upliftlab.data.events import Events, read_events
+from upliftlab.data.order_tables import OrderTables
 from upliftlab.data.plan import STANDARD_COVARIATES
-from upliftlab.data.prepared import Facts, Prepared, SetAside
+from upliftlab.data.prepared import Facts, Prepared
+from upliftlab.data.values import as_flag
 from upliftlab.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from upliftlab.data import tables
+    from upliftlab.data.assigned import Assigned
     from upliftlab.data.engine import Engine
     from upliftlab.data.plan import Plan
     from upliftlab.experiment import Source
 
-KEEP_WHOLE = ("settlement_base", "cash", "list", "markdown", "merchant_coupon",
-              "platform_coupon", "creator_coupon", "coupon", "payment_promo", "unit_cost")  # fmt: skip
-"""Money of order lines: a blank is missing, never 0, so a blank is refused."""
-
-
-@dataclass(slots=True, kw_only=True)
-class _Tables:
-    """The sources of one experiment, read once each under our names."""
-
-    engine: Engine
-    sources: Mapping[str, Source]
-    given: Mapping[str, object]
-    plan: Plan
-    how: tables.Reading
-    aside: list[SetAside] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def has(self, name: str) -> bool:
-        return name in self.sources or name in self.given
-
-    def read(self, name: str, *, extra: tuple[Column, ...] = ()) -> ibis.Table:
-        """Read, check and return one source; empty or unreadable ones raise."""
-        source = self.sources.get(name)
-        raw = tables.raw(self.engine, name, source, self.given.get(name), self.how)
-        contract = CONTRACTS[name]
-        table = tables.read(
-            raw,
-            contract,
-            mapping=source.columns if source else {},
-            money=source.money if source else None,
-            how=self.how,
-            extra=tuple(c for c in extra if c.name in raw.columns or _mapped(source, c.name)),
-        )
-        table = self.engine.materialise(table, name)
-        rows, missing = tables.quality(self.engine, table, contract)
-        for column in contract.columns:
-            count = missing.get(column.name, 0)
-            whole = column.kind == "money" and (name != "order_lines" or column.name in KEEP_WHOLE)
-            if count and whole and not (name == "refunds" and column.name == "amount"):
-                raise DataError.missing_values(column.name, name, rows=count, of=rows)
-        return table.drop(*[c for c in table.columns if c.endswith("?")])
+HEADER = ("unit", "paid_at", "shipped_at")
+"""What order lines may leave to the table of orders."""
 
 
 def prepare_orders(
@@ -79,44 +43,44 @@ def prepare_orders(
     """
     if not plan.windows:
         raise DataError.no_window()
-    book = _Tables(engine=engine, sources=sources, given=given, plan=plan, how=how)
+    book = OrderTables(engine=engine, sources=sources, given=given, plan=plan, how=how)
     single, units = _units(book)
-    lines, checked, funding = _lines(book)
-    refunds = book.read("refunds") if book.has("refunds") else None
-    if refunds is not None:
-        refunds, repeated = orders.deduplicated(
-            engine, refunds, "refund_id", "refunded_at", "refunds"
-        )
-        book.aside += repeated
-    else:
-        book.notes.append("no refunds source: sales are before cancellations and returns")
-    placed, aside = orders.placed(engine, lines, units, plan.windows[-1])
-    book.aside += aside
-    detailed = ledger.components(
-        orders.with_refunds(placed, refunds), has_refunds=refunds is not None
-    )
-    detailed = engine.materialise(detailed, "lines")
+    lines, unbalanced, funding = _lines(book)
+    refunded = refunds.read_refunds(book, lines)
+    detailed = _detailed(book, lines, units, refunded)
     counts = engine.one(
-        detailed.aggregate(lines=ibis._.count(), orders=detailed["order_id"].nunique())
+        detailed.aggregate(
+            lines=ibis._.count(),
+            orders=detailed["order_id"].nunique(),
+            over=detailed["line_over_refunded"].sum(),
+        )
     )
+    if counts["over"]:
+        book.notes.append(
+            f"{int(counts['over']):,} order lines were refunded more than their cash; they "
+            "count as refunded whole"
+        )
     facts, names = orders.by_unit(
         detailed,
         windows=plan.windows,
         one_line_each=int(counts["lines"]) == int(counts["orders"]),
     )
-    events, saw_other = _events(book, units)
-    parts = [engine.materialise(part, "facts") for part in (facts, *events)]
-    everything = orders.together(parts)
-    names = tuple(c for c in everything.columns if c != "unit")
-    active, names, idle, totals = _active(book, units, everything, names)
-    as_of = plan.as_of or _last_event(engine, detailed, refunds)
+    events = read_events(book, units)
+    active, names = _active(book, units, facts, names, events)
+    flagged = _flagged(book, units, active, events)
+    totals = _totals(engine, active, names, flagged, events.names)
+    as_of = plan.as_of or maturity.last_event(engine, lines, refunded)
+    book.say_unused()
     return Prepared(
         engine=engine,
         assigned=units,
         active=active,
+        flagged=flagged,
         keys=plan.keys,
-        components=names,
-        idle=idle,
+        components=tuple(name for name in names if totals[name] != 0),
+        flags=tuple(name for name in events.names if totals[name] != 0),
+        # Components cannot be negative at this grain, so a zero sum means zero for every unit.
+        idle=tuple(name for name in names if totals[name] == 0),
         covariates=assigned.covariates(engine, units),
         cluster=plan.cluster,
         facts=Facts(
@@ -124,34 +88,33 @@ def prepare_orders(
             set_aside=(*single.set_aside, *book.aside),
             lines=int(counts["lines"]),
             as_of=as_of,
-            closed=_closed(engine, units, plan, as_of),
-            final=_final(engine, detailed, units, plan, as_of),
+            closed=maturity.closed(engine, units, plan, as_of),
+            final=maturity.final(engine, detailed, units, plan, as_of),
             coverage=_coverage(engine, units) if book.has("users") else {},
-            unbalanced_lines=checked,
+            unbalanced_lines=unbalanced,
             funding=funding,
             stacked=_stacked(engine, active, plan),
-            saw_other=saw_other,
+            saw_other=events.saw_other,
             totals=totals,
             finance=_finance(book),
+            ad_spend=_ad_spend(book),
             notes=tuple(book.notes),
         ),
     )
 
 
-def _mapped(source: Source | None, name: str) -> bool:
-    return source is not None and name in source.columns
-
-
-def _units(book: _Tables) -> tuple[assigned.Assigned, ibis.Table]:
+def _units(book: OrderTables) -> tuple[Assigned, ibis.Table]:
     plan, engine = book.plan, book.engine
     extra = [Column(name=name, kind="text") for name in plan.texts]
     if plan.cluster:
         extra.append(Column(name=plan.cluster, kind="id"))
-    table = book.read("assignments", extra=tuple(extra))
-    table = table.drop(*[c for c in ("propensity",) if c in table.columns])
+    whole = (plan.cluster,) if plan.cluster else ()
+    table = book.read("assignments", extra=extra, whole=whole)
+    if plan.cluster and plan.cluster not in table.columns:
+        raise DataError.missing_column(plan.cluster, "the plan's cluster", table.columns)
     single = assigned.once(
         engine,
-        table,
+        table.drop(*[c for c in ("propensity",) if c in table.columns]),
         source="assignments",
         arms=plan.arms,
         within=plan.run,
@@ -162,12 +125,11 @@ def _units(book: _Tables) -> tuple[assigned.Assigned, ibis.Table]:
     units = assigned.described(
         engine, single.units, users, texts=plan.texts, numbers=plan.numbers(have)
     )
-    if plan.cluster and plan.cluster not in units.columns:
-        raise DataError.missing_column(plan.cluster, "the plan's cluster", units.columns)
+    assigned.refuse_many_levels(engine, units, plan.segments)
     return single, units
 
 
-def _users(book: _Tables, units: ibis.Table) -> ibis.Table:
+def _users(book: OrderTables, units: ibis.Table) -> ibis.Table:
     """Read the customer snapshot once per unit; it must be older than the assignment.
 
     Raises:
@@ -175,7 +137,7 @@ def _users(book: _Tables, units: ibis.Table) -> ibis.Table:
     """
     named = book.plan.covariates
     wanted = (*book.plan.texts, *(STANDARD_COVARIATES if named is None else named))
-    table = book.read("users", extra=tuple(Column(name=name, kind="any") for name in wanted))
+    table = book.read("users", extra=[Column(name=name, kind="any") for name in wanted])
     if "snapshot_at" in table.columns:
         late = book.engine.one(
             table.inner_join(units.select("unit", "assigned_at"), "unit").aggregate(
@@ -184,150 +146,162 @@ def _users(book: _Tables, units: ibis.Table) -> ibis.Table:
         )["rows"]
         if late and wanted:
             raise DataError.after_assignment("users", int(late))
-    first, repeated = orders.deduplicated(book.engine, table, "unit", "unit", "users")
-    book.aside += repeated
-    return first
+    return book.once(table, "unit", "users")
 
 
-def _lines(book: _Tables) -> tuple[ibis.Table, int | None, dict[str, int]]:
+def _lines(book: OrderTables) -> tuple[ibis.Table, int | None, dict[str, int]]:
     """Read order lines with buyer and time, completed by the ledger's identity."""
     engine = book.engine
-    lines = book.read("order_lines")
-    lines, repeated = orders.deduplicated(engine, lines, "line_id", "order_id", "order_lines")
-    book.aside += repeated
-    if "unit" not in lines.columns or "paid_at" not in lines.columns:
-        if not book.has("orders"):
-            need = "unit" if "unit" not in lines.columns else "paid_at"
-            raise DataError.missing_column(need, "source 'order_lines'", lines.columns)
-        header = book.read("orders")
-        own = [c for c in ("unit", "paid_at", "shipped_at") if c in lines.columns]
-        joined = lines.drop(*own).left_join(header, "order_id")
-        lines = joined.drop(*[c for c in joined.columns if c.endswith("_right")])
+    lines = book.once(book.read("order_lines", whole=("order_id",)), "line_id", "order_lines")
+    lines = _with_header(book, lines)
+    _refuse_blank_rates(book, lines)
+    _note_channels(book, lines)
     told = set(lines.columns)
-    priced = engine.materialise(ledger.priced(lines, stated=book.plan.stated), "priced")
-    checkable = {"list", "cash", "settlement_base"} <= told
-    wrong = (
-        int(engine.one(priced.aggregate(n=ledger.violations(priced)))["n"] or 0)
-        if checkable
-        else None
-    )
+    funded = ledger.funded(lines, stated=book.plan.stated)
+    by_lines = bool(set(ledger.COUPONS) & told) or "coupon" not in told
+    if book.plan.has_coupons and not set(ledger.COUPONS) & set(funded.columns):
+        raise DataError.no_coupon_column()
+    priced = engine.materialise(ledger.priced(funded), "priced")
+    checkable = "cash" in told and bool({"list", "settlement_base"} & told)
     sums = engine.one(
         priced.aggregate(
-            merchant=priced["merchant_coupon"].sum(),
-            platform=priced["platform_coupon"].sum(),
-            creator=priced["creator_coupon"].sum(),
+            wrong=ledger.violations(priced),
+            **{name: priced[name].sum() for name in ledger.COUPONS},
         )
     )
-    funding = {who: int(amount or 0) for who, amount in sums.items()}
-    return priced, wrong, funding if any(funding.values()) else {}
+    funding = {name.removesuffix("_coupon"): int(sums[name] or 0) for name in ledger.COUPONS}
+    spoken = by_lines and any(funding.values())
+    return priced, int(sums["wrong"] or 0) if checkable else None, funding if spoken else {}
 
 
-def _events(
-    book: _Tables, units: ibis.Table
-) -> tuple[list[ibis.Table], dict[str, int]]:
-    """Read what customers saw, claimed and joined; sources that are absent unlock nothing."""
-    days = book.plan.windows[-1]
-    found: list[ibis.Table] = []
-    control = units.filter(units["arm"] == book.plan.control).select("unit")
-    leaks: list[ibis.Table] = []
-    if book.has("exposures"):
-        seen = book.read("exposures")
-        real = seen.filter(~seen["ghost"].fill_null(False)) if "ghost" in seen.columns else seen
-        found.append(
-            orders.first_events(real, units, flags={"saw": ibis.literal(True)}, days=days)
+def _with_header(book: OrderTables, lines: ibis.Table) -> ibis.Table:
+    """Take buyer and times from the table of orders where the lines do not carry them."""
+    if {"unit", "paid_at"} <= set(lines.columns):
+        return lines
+    if not book.has("orders"):
+        need = "unit" if "unit" not in lines.columns else "paid_at"
+        raise DataError.missing_column(need, "source 'order_lines'", lines.columns)
+    header = book.once(book.read("orders", whole=("order_id",)), "order_id", "orders")
+    taken = [name for name in HEADER if name in header.columns and name not in lines.columns]
+    joined = lines.left_join(header.select("order_id", *taken), "order_id")
+    return joined.drop("order_id_right")
+
+
+def _refuse_blank_rates(book: OrderTables, lines: ibis.Table) -> None:
+    """A blank rate is 0 only where no creator sold."""
+    channels = ("creator_organic", "creator_ads")
+    by_creator = (
+        lines["channel"].isin(channels).fill_null(True)
+        if "channel" in lines.columns
+        else ibis.literal(True)
+    )
+    names = [n for n in ("commission_rate_bp", "agency_rate_bp") if n in lines.columns]
+    if not names:
+        return
+    found = book.engine.one(
+        lines.aggregate(
+            rows=ibis._.count(),
+            **{n: (lines[n].isnull() & by_creator).ifelse(1, 0).sum() for n in names},
         )
-        other = (
-            real.filter(real["arm_served"] != book.plan.control)
-            if "arm_served" in real.columns
-            else real
-        )
-        leaks.append(control.semi_join(other, "unit").select("unit"))
-    if book.has("coupon_events"):
-        events = book.read("coupon_events")
-        claimed = events["event"].isin(("claimed", "redeemed"))
-        found.append(orders.first_events(events, units, flags={"claimed": claimed}, days=days))
-        leaks.append(control.semi_join(events.filter(claimed), "unit").select("unit"))
-        restored = book.engine.one(
-            events.aggregate(n=(events["event"] == "restored").ifelse(1, 0).sum())
-        )["n"]
-        if restored:
-            book.notes.append(
-                f"{int(restored):,} coupons were restored after a cancellation; only the money "
-                "on order lines is counted, so a second redemption counts once per order"
+    )
+    for name in names:
+        if found[name]:
+            raise DataError.missing_values(
+                name, "order_lines", rows=int(found[name]), of=int(found["rows"])
             )
-    if book.has("membership_events"):
-        events = book.read("membership_events")
-        flags = {
-            "members_joined": events["event"] == "join",
-            "members_activated": events["event"] == "activate",
-        }
-        found.append(orders.first_events(events, units, flags=flags, days=days))
-    if not leaks:
-        return found, {}
-    leaked = leaks[0].union(*leaks[1:], distinct=True) if len(leaks) > 1 else leaks[0].distinct()
-    count = book.engine.one(leaked.aggregate(n=ibis._.count()))["n"]
-    return found, {book.plan.control: int(count)}
+
+
+def _note_channels(book: OrderTables, lines: ibis.Table) -> None:
+    if "channel" not in lines.columns:
+        return
+    known = {each for channels in ledger.CHANNEL_BUCKETS.values() for each in channels}
+    strange = lines.filter(~lines["channel"].isin(known).fill_null(False))
+    rows = book.engine.rows(strange.group_by("channel").agg(n=ibis._.count()))
+    if rows:
+        names = sorted(str(row["channel"] or "(blank)") for row in rows)
+        count = sum(int(row["n"]) for row in rows)
+        book.notes.append(
+            f"{count:,} order lines have channels {names[:5]} that belong to no channel of the "
+            "ledger; rates by channel do not charge them"
+        )
+
+
+def _detailed(
+    book: OrderTables, lines: ibis.Table, units: ibis.Table, refunded: ibis.Table | None
+) -> ibis.Table:
+    """Return the components of every line within the windows."""
+    placed = orders.placed(book, lines, units)
+    if refunded is not None:
+        refunded = book.engine.materialise(
+            refunded.semi_join(placed.select("order_id").distinct(), "order_id"), "refunded"
+        )
+        placed = refunds.beside(placed, refunded)
+    detailed = ledger.components(placed, has_refunds=refunded is not None)
+    return book.engine.materialise(detailed, "lines")
 
 
 def _active(
-    book: _Tables, units: ibis.Table, facts: ibis.Table, names: tuple[str, ...]
-) -> tuple[ibis.Table, tuple[str, ...], tuple[str, ...], dict[str, float]]:
-    """Join facts to their units; set columns apart that are zero for everybody."""
+    book: OrderTables,
+    units: ibis.Table,
+    facts: ibis.Table,
+    names: tuple[str, ...],
+    events: Events,
+) -> tuple[ibis.Table, tuple[str, ...]]:
+    """Join facts and flags to the units that ordered."""
     joined = units.inner_join(facts, "unit")
-    joined = joined.drop(*[c for c in joined.columns if c.endswith("_right")])
+    if events.flags is not None:
+        joined = joined.left_join(events.flags, "unit").drop("unit_right")
+        joined = joined.mutate(**{name: joined[name].fill_null(0) for name in events.names})
     joined, extra = _new_customers(joined, book.plan)
-    active = book.engine.materialise(joined, "active")
-    names = (*names, *extra)
-    totals = book.engine.one(
+    return book.engine.materialise(joined, "active"), (*names, *events.names, *extra)
+
+
+def _flagged(
+    book: OrderTables, units: ibis.Table, active: ibis.Table, events: Events
+) -> ibis.Table | None:
+    """Join flags to the units that did not order."""
+    if events.flags is None:
+        return None
+    others = events.flags.anti_join(active.select("unit"), "unit")
+    joined = units.inner_join(others, "unit")
+    return book.engine.materialise(joined, "flagged")
+
+
+def _totals(
+    engine: Engine,
+    active: ibis.Table,
+    names: tuple[str, ...],
+    flagged: ibis.Table | None,
+    flags: tuple[str, ...],
+) -> dict[str, float]:
+    found = engine.one(
         active.aggregate(**{f"t{i}": active[name].sum() for i, name in enumerate(names)})
     )
-    sums = {name: float(totals[f"t{i}"] or 0) for i, name in enumerate(names)}
-    # Components cannot be negative at this grain, so a zero sum means zero for every unit.
-    idle = tuple(name for name in names if sums[name] == 0)
-    kept = tuple(name for name in names if sums[name] != 0)
-    return active, kept, idle, sums
+    totals = {name: float(found[f"t{i}"] or 0) for i, name in enumerate(names)}
+    if flagged is not None:
+        more = engine.one(
+            flagged.aggregate(**{f"t{i}": flagged[name].sum() for i, name in enumerate(flags)})
+        )
+        for i, name in enumerate(flags):
+            totals[name] += float(more[f"t{i}"] or 0)
+    return totals
 
 
 def _new_customers(table: ibis.Table, plan: Plan) -> tuple[ibis.Table, tuple[str, ...]]:
     """Count units that were new at assignment and kept an order."""
-    column = next((c for c in plan.texts if c in {"is_new_customer", "is_new"}), None)
-    if column is None:
+    labels = [c for c in ("is_new_customer", "is_new") if c in plan.texts]
+    numbers = [c for c in ("x:is_new_customer", "x:is_new") if c in table.columns]
+    if labels:
+        is_new = as_flag(table[labels[0]]).fill_null(False)
+    elif numbers:
+        is_new = table[numbers[0]] == 1
+    else:
         return table, ()
-    is_new = table[column].isin(("yes", "1", "true", "True"))
     names = {at("new_customers", days): at("kept_buyers", days) for days in plan.windows}
     return (
         table.mutate(**{new: is_new.ifelse(table[old], 0) for new, old in names.items()}),
         tuple(names),
     )
-
-
-def _last_event(engine: Engine, lines: ibis.Table, refunds: ibis.Table | None) -> int | None:
-    latest = [engine.one(lines.aggregate(t=lines["paid_at"].max()))["t"]]
-    if refunds is not None:
-        latest.append(engine.one(refunds.aggregate(t=refunds["refunded_at"].max()))["t"])
-    known = [int(t) for t in latest if t is not None]
-    return max(known) if known else None
-
-
-def _closed(
-    engine: Engine, units: ibis.Table, plan: Plan, as_of: int | None
-) -> dict[str, float]:
-    if as_of is None:
-        return {}
-    done = (units["assigned_at"] + plan.windows[-1] * DAY <= as_of).ifelse(1.0, 0.0)
-    rows = engine.rows(units.group_by("arm").agg(share=done.mean()))
-    return {row["arm"]: float(row["share"]) for row in rows}
-
-
-def _final(
-    engine: Engine, lines: ibis.Table, units: ibis.Table, plan: Plan, as_of: int | None
-) -> dict[str, float]:
-    if as_of is None or plan.returns_final is None:
-        return {}
-    joined = lines.inner_join(units.select("unit", "arm"), "unit")
-    done = (joined["paid_at"] + plan.returns_final * DAY <= as_of).ifelse(1.0, 0.0)
-    rows = engine.rows(joined.group_by("arm").agg(share=done.mean()))
-    return {row["arm"]: float(row["share"]) for row in rows}
 
 
 def _coverage(engine: Engine, units: ibis.Table) -> dict[str, tuple[int, int]]:
@@ -350,9 +324,25 @@ def _stacked(
     return {row["arm"]: (int(row["c0"]), int(row["c1"]), int(row["c2"])) for row in rows}
 
 
-def _finance(book: _Tables) -> dict[str, int]:
+def _finance(book: OrderTables) -> dict[str, int]:
     if not book.has("finance_total"):
         return {}
-    table = book.read("finance_total")
+    table = book.read("finance_total", whole=("component",))
     sums = table.group_by("component").agg(amount=table["amount"].sum())
     return {row["component"]: int(row["amount"]) for row in book.engine.rows(sums)}
+
+
+def _ad_spend(book: OrderTables) -> dict[str, int]:
+    """Add up plan-level spend per arm; it has no customers, so it stays at the arm.
+
+    Raises:
+        DataError: When spend belongs to an arm that the plan does not have.
+    """
+    if not book.has("ad_spend"):
+        return {}
+    table = book.read("ad_spend", whole=("arm",))
+    sums = book.engine.rows(table.group_by("arm").agg(spend=table["spend"].sum()))
+    strangers = {row["arm"] for row in sums} - set(book.plan.arms)
+    if strangers:
+        raise DataError.unknown_arm(strangers, "ad_spend", book.plan.arms)
+    return {row["arm"]: int(row["spend"]) for row in sums}

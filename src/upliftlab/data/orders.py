@@ -14,9 +14,15 @@ from upliftlab.data.prepared import SetAside
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from upliftlab.data.engine import Engine
+    from upliftlab.data.order_tables import OrderTables
 
-ORDER_FLAGS = ("line_shipped", "line_cancelled", "line_returned", "line_kept")
+ORDER_FLAGS = (
+    "line_shipped",
+    "line_cancelled",
+    "line_returned",
+    "line_kept",
+    "line_over_refunded",
+)
 SUMMED_ORDERS = (
     "orders",
     "orders_shipped",
@@ -28,47 +34,41 @@ SUMMED_ORDERS = (
 )
 
 
-def placed(
-    engine: Engine, lines: ibis.Table, units: ibis.Table, horizon: int
-) -> tuple[ibis.Table, tuple[SetAside, ...]]:
-    """Keep the lines that assigned units paid within the longest window.
+def placed(book: OrderTables, lines: ibis.Table, units: ibis.Table) -> ibis.Table:
+    """Keep the lines that assigned units paid within the longest window; count the others.
 
     Args:
-        engine: Where the rows live.
+        book: Where rows that are set aside are counted.
         lines: Priced order lines with ``unit`` and ``paid_at``.
         units: Assigned units with ``assigned_at``.
-        horizon: Longest window in days.
     """
-    clock = units.select("unit", "assigned_at")
-    joined = lines.left_join(clock, "unit")
-    joined = joined.drop(*[c for c in joined.columns if c.endswith("_right")])
-    age = joined["paid_at"] - joined["assigned_at"]
-    in_test = joined["assigned_at"].notnull()
-    counts = engine.one(
+    horizon, as_of = book.plan.windows[-1], book.plan.as_of
+    joined = lines.left_join(units.select("unit", "assigned_at"), "unit").drop("unit_right")
+    joined = book.engine.materialise(joined, "clocked")
+    unit, paid, assigned = joined["unit"], joined["paid_at"], joined["assigned_at"]
+    age = paid - assigned
+    known = unit.notnull() & paid.notnull()
+    unborn = ibis.literal(False) if as_of is None else (paid > as_of).fill_null(False)
+    inside = assigned.notnull() & known & ~unborn
+    rules = {
+        "without a customer id": unit.isnull(),
+        "never paid": unit.notnull() & paid.isnull(),
+        "paid by customers who are not in the test": known & assigned.isnull(),
+        "later than the moment up to which the data speak": known & assigned.notnull() & unborn,
+        "paid before the customer was assigned": inside & (age < 0),
+        f"paid later than {horizon} days after assignment": inside & (age >= horizon * DAY),
+    }
+    counts = book.engine.one(
         joined.aggregate(
-            nobody=joined["unit"].isnull().ifelse(1, 0).sum(),
-            unpaid=(joined["unit"].notnull() & joined["paid_at"].isnull()).ifelse(1, 0).sum(),
-            other=(
-                joined["unit"].notnull() & joined["paid_at"].notnull() & ~in_test
-            ).ifelse(1, 0).sum(),
-            early=(in_test & (age < 0)).ifelse(1, 0).sum(),
-            late=(in_test & (age >= horizon * DAY)).ifelse(1, 0).sum(),
+            **{f"c{i}": test.ifelse(1, 0).sum() for i, test in enumerate(rules.values())}
         )
     )
-    rules = {
-        "nobody": "without a customer id",
-        "unpaid": "never paid",
-        "other": "paid by customers who are not in the test",
-        "early": "paid before the customer was assigned",
-        "late": f"paid later than {horizon} days after assignment",
-    }
-    aside = tuple(
-        SetAside(source="order_lines", rule=rule, rows=int(counts[name] or 0))
-        for name, rule in rules.items()
-        if counts[name]
-    )
-    inside = (age >= 0) & (age < horizon * DAY)
-    return joined.filter(inside.fill_null(False)), aside
+    book.aside += [
+        SetAside(source="order_lines", rule=rule, rows=int(counts[f"c{i}"]))
+        for i, rule in enumerate(rules)
+        if counts[f"c{i}"]
+    ]
+    return joined.filter(inside & (age >= 0) & (age < horizon * DAY))
 
 
 def by_unit(

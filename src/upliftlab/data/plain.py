@@ -181,7 +181,8 @@ class Opened:
             return values.as_text(column)
         number = values.as_number(column)
         whole = (number == number.round()) & (number.abs() < _EXACT)
-        found = self._engine.one(self._raw.aggregate(broken=whole.ifelse(0, 1).sum()))
+        broken = (number.notnull() & ~whole).ifelse(1, 0).sum()
+        found = self._engine.one(self._raw.aggregate(broken=broken))
         if found["broken"]:
             raise DataError.wrong_type(name, "table", found=str(kind), wanted=_LABELS)
         return number.cast("int64").cast("string")

@@ -58,6 +58,7 @@ class Facts:
         missing: Units without an outcome, per arm.
         totals: Sum of each component over the units used, in minor units.
         finance: Component -> amount that finance booked.
+        ad_spend: Arm -> plan-level ad spend, in minor units; empty without that source.
         notes: Sentences about how the data were read.
     """
 
@@ -75,6 +76,7 @@ class Facts:
     missing: Mapping[str, int] = field(default_factory=dict)
     totals: Mapping[str, float] = field(default_factory=dict)
     finance: Mapping[str, int] = field(default_factory=dict)
+    ad_spend: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,6 +95,7 @@ class Facts:
             "saw_other": dict(self.saw_other),
             "missing": dict(self.missing),
             "finance": dict(self.finance),
+            "ad_spend": dict(self.ad_spend),
             "notes": list(self.notes),
         }
 
@@ -104,11 +107,14 @@ class Prepared:
     Attributes:
         engine: Where they live.
         assigned: One row per assigned unit: ``unit``, keys, cluster and covariates.
-        active: One row per unit with facts: ``unit``, keys, cluster, covariates and components;
-            assigned units that are not in it are zeros. None when every unit is in ``assigned``
-            with its components (a unit table).
+        active: One row per unit with orders: ``unit``, keys, cluster, covariates and components;
+            assigned units that are not in it are zeros, but for ``flagged``. None when every
+            unit is in ``assigned`` with its components (a unit table).
+        flagged: One row per unit that met the coupon or joined, and did not order: as
+            ``active`` with the components of ``flags`` only. Disjoint from ``active``.
         keys: Text columns that tell cells apart: arm, strata, segments.
         components: Names with window, as in "orders@60d".
+        flags: The components that ``flagged`` has.
         idle: Components that are zero for every unit; they cost no moments.
         covariates: Numeric pre-period columns without gaps (gaps have indicator columns).
         cluster: Column of the cluster, when units were assigned in clusters.
@@ -120,6 +126,8 @@ class Prepared:
     active: ibis.Table | None
     keys: tuple[str, ...]
     components: tuple[str, ...]
+    flagged: ibis.Table | None = None
+    flags: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
     covariates: tuple[str, ...] = ()
     cluster: str | None = None

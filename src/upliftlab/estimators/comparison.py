@@ -74,10 +74,10 @@ class Shown:
         return self._facts_in_words()
 
     def _facts_in_words(self) -> list[str]:
-        sizes = ", ".join(f"{arm} {units:,}" for arm, units in self.n.items())
+        sizes = ", ".join(f"{arm}: {units:,}" for arm, units in self.n.items())
         lines = [f"control: {self.control}; units: {sizes}", self.method]
         if self.dropped:
-            parts = ", ".join(f"{arm} {rows:,}" for arm, rows in self.dropped.items())
+            parts = ", ".join(f"{arm}: {rows:,}" for arm, rows in self.dropped.items())
             lines.append(f"rows left out for missing values: {parts}")
         return [*lines, *([self.note] if self.note else [])]
 

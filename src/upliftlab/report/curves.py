@@ -11,16 +11,13 @@ from upliftlab.report.style import (
     CONTROL,
     INK,
     MUTED,
-    NARROW,
     RULE,
     SMALL,
     TEXT,
-    WIDE,
     Chart,
     Sheet,
-    style_context,
-    wrapped,
 )
+from upliftlab.report.widths import wrapped
 from upliftlab.stats.estimate import central
 
 if TYPE_CHECKING:
@@ -71,14 +68,12 @@ class Panel:
 
 def panels(name: str, found: Sequence[Panel], alt: str, note: str = "") -> Chart:
     """Draw panels side by side, and under one another on a phone; each has its own scale."""
-    with style_context():
-        return Chart(
-            name=name,
-            alt=alt,
-            wide=_draw(found, WIDE).svg(f"{name}-w"),
-            narrow=_draw(found, NARROW).svg(f"{name}-n"),
-            note=f"{note} {HOW_TO_READ.replace('vertical', 'horizontal')}".strip(),
-        )
+    return Chart(
+        name=name,
+        alt=alt,
+        draw=lambda width: _draw(found, width),
+        note=f"{note} {HOW_TO_READ.replace('vertical', 'horizontal')}".strip(),
+    )
 
 
 def _draw(found: Sequence[Panel], width: int) -> Sheet:
@@ -94,11 +89,11 @@ def _draw(found: Sequence[Panel], width: int) -> Sheet:
 
 
 def _panel(sheet: Sheet, panel: Panel, left: float, top: float, width: float) -> None:
-    lines = wrapped(panel.title, int(width / 7.6))
+    lines = wrapped(panel.title, int(width / 8.8))
     for i, line in enumerate(lines):
         sheet.write(left, top + 10 + 17 * i, line, size=TEXT, bold=True)
     gutter = 58.0
-    axes = sheet.panel(left + gutter, top + 54, width - gutter - 12, 186)
+    axes = sheet.panel(left + gutter, top + 58, width - gutter - 12, 186)
     _vertical(axes, panel)
     drawn = [p for p in panel.points if p.estimate is None or math.isfinite(p.estimate.estimate)]
     at = [0.0 if p.estimate is None else p.estimate.estimate * panel.scale for p in drawn]
@@ -115,7 +110,7 @@ def _panel(sheet: Sheet, panel: Panel, left: float, top: float, width: float) ->
     xs = [p.x for p in panel.points]
     room = 0.08 * (max(xs) - min(xs)) or 1.0
     axes.set_xlim(min(xs) - room, max(xs) + room)
-    sheet.write(left + gutter + (width - gutter) / 2, top + 282, panel.below, align="center",
+    sheet.write(left + gutter + (width - gutter) / 2, top + 284, panel.below, align="center",
                 colour=MUTED, size=SMALL)  # fmt: skip
 
 

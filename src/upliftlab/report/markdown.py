@@ -31,7 +31,7 @@ def render_markdown(analysis: Analysis) -> str:
         Markdown with tables as GitHub reads them; names from outside are escaped.
     """
     lines = _first(first_screen(analysis))
-    for part in parts_of(analysis, with_charts=False):
+    for part in parts_of(analysis):
         lines += [f"## {_plain(part.title)}", ""]
         for section in part.sections:
             lines += _section(section)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ _SYMBOLS = {
     "AUD": "A$", "CAD": "C$", "MXN": "MX$", "BRL": "R$", "MYR": "RM", "IDR": "Rp",
 }  # fmt: skip
 _FINEST = 6
+_NOISE = 1e-9
 _ANY = "any value: the data set no bound"
 
 
@@ -91,10 +92,14 @@ def shown_number(
     def bare(value: float, step: float) -> str:
         return number(value, step, signed=signed)
 
-    def full(value: float, step: float) -> str:
-        return bare(value, step) + unit
-
-    return _shown(estimate, bare, full, scale=scale, finest=0)
+    shown = _shown(estimate, bare, bare, scale=scale)
+    if not unit:
+        return shown
+    return replace(
+        shown,
+        value=shown.value and shown.value + unit,
+        words=shown.words + unit if estimate.shape in {"interval", "outside"} else shown.words,
+    )
 
 
 def shown_ratio(estimate: Estimate) -> Shown:
@@ -188,15 +193,14 @@ def p_value(p: float) -> str:
 
 
 def number(value: float, step: float, *, signed: bool = True) -> str:
-    """Print a number rounded to multiples of a step.
+    """Print a number rounded to multiples of a step; what rounds to 0 keeps its sign.
 
     Examples:
-        >>> number(-223_456, 1000), number(0.1834, 0.01), number(0, 1)
-        ('−223,000', '+0.18', '0')
+        >>> number(-223_456, 1000), number(0.1834, 0.01), number(0, 1), number(-0.002, 0.01)
+        ('−223,000', '+0.18', '0', '−0.00')
     """
-    rounded = _rounded(value, step)
-    text = f"{abs(rounded):,f}"
-    return _sign(float(rounded), signed=signed) + text
+    side = value if abs(value) > _NOISE else 0.0
+    return _sign(side, signed=signed) + f"{abs(_rounded(value, step)):,f}"
 
 
 def symbol(currency: str) -> str:
@@ -256,13 +260,12 @@ def _range(
 
 
 def _range_step(low: float, high: float) -> float:
-    """Two significant digits of the width, finer where an end would turn into 0."""
-    step = _step(abs(high - low)) if high != low else _exact_step(high, 2)
-    for _ in range(3):
-        if all(end == 0 or _rounded(end, step) != 0 for end in (low, high)):
-            break
-        step /= 10
-    return step
+    """Two significant digits of the width, one more where an end would turn into 0."""
+    if high == low:
+        return _exact_step(high, 2)
+    step = _step(abs(high - low))
+    turned = any(end != 0 and _rounded(end, step) == 0 for end in (low, high))
+    return step / 10 if turned else step
 
 
 def _step(width: float) -> float:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from upliftlab.report import words
 from upliftlab.report.first_screen import first_screen
@@ -16,6 +17,7 @@ from upliftlab.report.text import render_text
 if TYPE_CHECKING:
     from upliftlab.analysis import Analysis
 
+_SIGNED = re.compile(r"[+−][^ \n<>&;…]*\d(?:\xa0%)?")
 _MARKS = {
     "pass": ("✓", "pass"),
     "warn": ("!", "warning"),
@@ -59,6 +61,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     made.filters["drawn"] = _drawn
+    made.filters["kept"] = _kept
     return made
 
 
@@ -73,3 +76,8 @@ def _asset(name: str) -> Markup:
 def _drawn(svg: str) -> Markup:
     """A chart, whose texts matplotlib has escaped."""
     return Markup(svg)  # noqa: S704
+
+
+def _kept(text: str) -> Markup:
+    """Text whose signed numbers are not broken at the end of a line."""
+    return Markup(_SIGNED.sub(r'<span class="nb">\g<0></span>', str(escape(text))))  # noqa: S704

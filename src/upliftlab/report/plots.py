@@ -12,21 +12,16 @@ from upliftlab.report.style import (
     INK,
     LOSS,
     MUTED,
-    NARROW,
     RULE,
     SMALL,
-    WIDE,
     Chart,
     Sheet,
-    columns,
-    shortened,
-    style_context,
-    wrapped,
 )
+from upliftlab.report.widths import columns, shortened, wrapped
 from upliftlab.stats.estimate import central
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from matplotlib.axes import Axes
 
@@ -72,22 +67,24 @@ class Axis:
 
 def forest(name: str, rows: Sequence[Row], axis: Axis, alt: str) -> Chart:
     """Draw estimates with their ranges under one another, zero always in view."""
-    return _chart(name, alt, lambda width: _forest(rows, axis, width), note=HOW_TO_READ)
+    return Chart(
+        name=name, alt=alt, draw=lambda width: _forest(rows, axis, width), note=HOW_TO_READ
+    )
 
 
 def waterfall(name: str, rows: Sequence[Row], axis: Axis, alt: str) -> Chart:
     """Draw bars that start where the one before ended and add to the last, which is the total."""
-    return _chart(
-        name,
-        alt,
-        lambda width: _waterfall(rows, axis, width),
-        note=f"Each bar starts where the one above ended. {HOW_TO_READ.split(';')[0]}.",
+    return Chart(
+        name=name,
+        alt=alt,
+        draw=lambda width: _waterfall(rows, axis, width),
+        note=f"Each bar starts where the one above ended. {HOW_TO_READ}",
     )
 
 
 def bars(name: str, rows: Sequence[Row], alt: str) -> Chart:
     """Draw shares as bars from 0, grouped; grey is control."""
-    return _chart(name, alt, lambda width: _bars(rows, width))
+    return Chart(name=name, alt=alt, draw=lambda width: _bars(rows, width))
 
 
 def draw_interval(
@@ -120,26 +117,13 @@ def span(estimates: Sequence[Estimate], scale: float) -> tuple[float, float]:
 
 
 def ticks(axes: Axes, low: float, high: float, most: int) -> None:
-    """Set a few round ticks with a minus sign, and draw zero."""
+    """Set a few round ticks with a minus sign."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axes.set_xlim(low, high)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.10g}".replace("-", "−")))
     axes.tick_params(axis="x", labelbottom=True)
-    axes.axvline(0, color=MUTED, lw=1)
-
-
-def _chart(name: str, alt: str, draw: Callable[[int], Sheet], note: str = "") -> Chart:
-    with style_context():
-        wide, narrow = draw(WIDE), draw(NARROW)
-        return Chart(
-            name=name,
-            alt=alt,
-            wide=wide.svg(f"{name}-w"),
-            narrow=narrow.svg(f"{name}-n"),
-            note=note,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +146,7 @@ class _Layout:
         return self.label + 12, self.width - self.label - self.value - 24
 
 
-def _layout(rows: Sequence[Row], width: int) -> _Layout:
+def _layout(rows: Sequence[Row], width: int, tall: float) -> _Layout:
     narrow = width < 600
     y, tops, heads, last = 4.0, [], [], ""
     for row in rows:
@@ -171,11 +155,11 @@ def _layout(rows: Sequence[Row], width: int) -> _Layout:
             heads.append((y + 12, row.group))
             y, last = y + 26, row.group
         tops.append(y)
-        y += 44 if narrow else _ROW
-    widest = max((columns(row.label) for row in rows), default=0)
+        y += 14 + tall if narrow else tall
+    widest = max((max(columns(row.label), 1.12 * columns(row.group)) for row in rows), default=0)
     return _Layout(
         width,
-        min(330.0, max(110.0, widest * 7.6)),
+        min(330.0, max(110.0, widest * 7.8)),
         max((columns(row.text) for row in rows), default=0) * 7.4,
         tuple(tops),
         tuple(heads),
@@ -184,16 +168,18 @@ def _layout(rows: Sequence[Row], width: int) -> _Layout:
     )
 
 
-def _begin(rows: Sequence[Row], width: int) -> tuple[Sheet, Axes, _Layout, list[float]]:
+def _begin(
+    rows: Sequence[Row], width: int, *, tall: float = _ROW, foot: float = 46
+) -> tuple[Sheet, Axes, _Layout, list[float]]:
     """Lay out labels and numbers; return the sheet, the plot and the height of each row."""
-    at = _layout(rows, width)
-    sheet = Sheet(width, at.bottom + 46)
+    at = _layout(rows, width, tall)
+    sheet = Sheet(width, at.bottom + foot)
     for y, group in at.heads:
         sheet.write(0, y, shortened(group, width // 8), bold=True)
     middles = []
     for row, top in zip(rows, at.tops, strict=True):
-        text_y = top + (11 if at.is_narrow else _ROW / 2)
-        middles.append(top + (30 if at.is_narrow else _ROW / 2))
+        text_y = top + (11 if at.is_narrow else tall / 2)
+        middles.append(top + (14 + tall / 2 if at.is_narrow else tall / 2))
         room = (width - at.value) / 7.6 if at.is_narrow else at.label / 7.2
         colour = MUTED if row.is_grey else INK
         sheet.write(0, text_y, shortened(row.label, int(room)), colour=colour,
@@ -203,6 +189,10 @@ def _begin(rows: Sequence[Row], width: int) -> tuple[Sheet, Axes, _Layout, list[
     left, wide = at.plot
     axes = sheet.panel(left, 0, wide, at.bottom)
     axes.set_ylim(at.bottom, 0)
+    for top in at.tops:
+        # Zero is drawn beside every row but does not run through headings.
+        start, end = (top + 19, top + 14 + tall) if at.is_narrow else (top, top + tall)
+        axes.plot([0, 0], [start, end], color=MUTED, lw=1, solid_capstyle="butt")
     return sheet, axes, at, middles
 
 
@@ -266,11 +256,10 @@ def _whisker(axes: Axes, estimate: Estimate, y: float, scale: float) -> None:
 
 
 def _bars(rows: Sequence[Row], width: int) -> Sheet:
-    sheet, axes, _, middles = _begin(rows, width)
+    sheet, axes, _, middles = _begin(rows, width, tall=22, foot=4)
     for row, y in zip(rows, middles, strict=True):
         colour = CONTROL if row.is_grey else INK
-        axes.barh(y, row.estimate.estimate, height=12, color=colour, lw=0)
+        axes.barh(y, row.estimate.estimate, height=8, color=colour, lw=0)
     most = max((row.estimate.estimate for row in rows), default=1.0) or 1.0
     axes.set_xlim(0, most * 1.01)
-    axes.axvline(0, color=MUTED, lw=1)
     return sheet

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-import unicodedata
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from matplotlib.axes import Axes
 
 # Colours that nothing else uses: each becomes a variable of the stylesheet, so that charts
@@ -55,16 +52,30 @@ class Chart:
     Attributes:
         name: Unique on the page.
         alt: What it shows, as a sentence with its number.
-        wide: SVG for screens and paper.
-        narrow: SVG for phones.
+        draw: Makes its sheet for a width in pixels.
         note: How to read it.
     """
 
     name: str
     alt: str
-    wide: str
-    narrow: str
+    draw: Callable[[int], Sheet]
     note: str = ""
+
+    @property
+    def wide(self) -> str:
+        """SVG for screens and paper."""
+        return self._svg(WIDE)
+
+    @property
+    def narrow(self) -> str:
+        """SVG for phones."""
+        return self._svg(NARROW)
+
+    def _svg(self, width: int) -> str:
+        import matplotlib as mpl
+
+        with mpl.rc_context(_RC):
+            return self.draw(width).svg(f"{self.name}-{width}")
 
 
 class Sheet:
@@ -72,6 +83,9 @@ class Sheet:
 
     def __init__(self, width: int, height: float) -> None:
         """Begin an empty sheet."""
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+        from matplotlib.figure import Figure
+
         self.width, self.height = width, height
         self.figure = Figure(figsize=(width / 72, height / 72), dpi=72)
         FigureCanvasSVG(self.figure)
@@ -126,56 +140,11 @@ class Sheet:
     def svg(self, prefix: str) -> str:
         """Draw it as an SVG element for inlining: no fonts, no dates, no colours of its own."""
         out = io.StringIO()
-        with mpl.rc_context(_RC), warnings.catch_warnings():
+        with warnings.catch_warnings():
             # Text stays text: the reader's browser has the glyphs that the measuring font lacks.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             self.figure.savefig(out, format="svg", metadata={"Date": None})
         return _cleaned(out.getvalue(), prefix)
-
-
-def style_context() -> mpl.rc_context:
-    """Give the settings under which every chart is made."""
-    return mpl.rc_context(_RC)  # type: ignore[return-value]
-
-
-def columns(text: str) -> int:
-    """Width of a text in columns; Chinese characters take two.
-
-    Examples:
-        >>> columns("GMV"), columns("新客")
-        (3, 4)
-    """
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-
-
-def shortened(text: str, most: int) -> str:
-    """Cut a text to a width in columns, with an ellipsis where something is lost.
-
-    Examples:
-        >>> shortened("platform fee", 9), shortened("fee", 9)
-        ('platform…', 'fee')
-    """
-    if columns(text) <= most:
-        return text
-    out = ""
-    for char in text:
-        if columns(out + char) > most - 1:
-            break
-        out += char
-    return out.rstrip() + "…"
-
-
-def wrapped(text: str, most: int, lines: int = 2) -> list[str]:
-    """Break a text at spaces into a few lines; the last one is cut if it must be."""
-    out: list[str] = []
-    for word in text.split(" "):
-        if out and columns(f"{out[-1]} {word}") <= most:
-            out[-1] = f"{out[-1]} {word}"
-        else:
-            out.append(word)
-    if len(out) > lines:
-        out = [*out[: lines - 1], " ".join(out[lines - 1 :])]
-    return [shortened(line, most) for line in out]
 
 
 def _cleaned(svg: str, prefix: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from upliftlab.report import words
 from upliftlab.report.first_screen import first_screen
 from upliftlab.report.numbers import NBSP
-from upliftlab.report.style import columns, shortened
+from upliftlab.report.widths import columns, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

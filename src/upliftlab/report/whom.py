@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from upliftlab.stats.estimate import Estimate
 
 _STATES = {
+    "inferior": ("fail", "got worse than its margin"),
+    "inconclusive": ("warn", "is not yet shown to hold"),
     "non-inferior": ("pass", "holds"),
-    "inferior": ("fail", "worse than its margin"),
-    "inconclusive": ("warn", "not yet shown to hold"),
 }
+"""State of a guardrail -> state of its line and words, the worst first."""
 
 
 def whom(analysis: Analysis) -> tuple[Section, ...]:
@@ -154,7 +155,7 @@ def _metrics(analysis: Analysis) -> Section | None:
         finding=_metric_finding(analysis, guardrails),
         items=tuple(
             Item(state=_STATES[m.state][0], text=_guardrail_text(analysis, m))
-            for m in sorted(guardrails, key=lambda m: list(_STATES).index(m.state) != 1)
+            for m in sorted(guardrails, key=lambda m: [*_STATES, m.state].index(m.state))
             if m.state in _STATES
         ),
         tables=tuple(tables),
@@ -165,22 +166,24 @@ def _metric_finding(analysis: Analysis, guardrails: list[MetricEffect]) -> str:
     if not guardrails:
         return "The plan names no guardrails; the metrics below are beside the verdict."
     called = names.arm_names(analysis.experiment)
-    parts = []
-    for state in ("inferior", "inconclusive", "non-inferior"):
-        found = [m for m in guardrails if m.state == state]
-        if found:
-            said = [f"{_name(analysis, m)} with {called[m.arm]}" for m in found]
-            parts.append(f"{_STATES[state][1]}: {names.listed(said)}")
-    text = "; ".join(parts)
-    return f"Guardrails: {text}."
+    said = []
+    for metric in dict.fromkeys(m.metric for m in guardrails):
+        states = [
+            f"{_STATES[state][1]} with {names.listed(arms)}"
+            for state in _STATES
+            if (arms := [called[m.arm] for m in guardrails if (m.metric, m.state) == (metric, state)])
+        ]
+        said.append(f"{names.metric_name(metric, analysis.experiment)} {'; '.join(states)}")
+    text = ". ".join(said)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _guardrail_text(analysis: Analysis, m: MetricEffect) -> str:
     called = names.arm_names(analysis.experiment)[m.arm]
     shown = _effect(analysis, m)
     return (
-        f"{_name(analysis, m)} with {called}: {shown.with_range}, may get worse by {m.margin}: "
-        f"{_STATES[m.state][1]}."
+        f"{_name(analysis, m)} with {called}: {shown.with_range}; it may get worse by {m.margin} "
+        f"and {_STATES[m.state][1]}."
     )
 
 

@@ -208,7 +208,7 @@ def _ladder(analysis: Analysis) -> Section | None:
     )
     return Section(
         key="ladder",
-        title="From the first number one sees to profit",
+        title="The ladder down to profit",
         finding=finding,
         charts=(
             forest("ladder", rows, money_axis(analysis, "extra money"), alt=finding),
