@@ -14,9 +14,14 @@ from upliftlab.stats.clusters import bell_mccaffrey_df, size_cv
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    import ibis.expr.types as ir
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from upliftlab.data.engine import Engine
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
 
 FEW_COLUMNS = 24
 """Up to here joint moments are SQL sums; beyond, a Gram matrix over Arrow batches is faster."""
@@ -59,31 +64,31 @@ def cluster_cells(
 ) -> ClusterCells:
     """Return mean vectors with their CR2 covariance for units that were assigned in clusters.
 
-    Two passes: sizes and means first, since CR2 weighs a cluster's score by 1 / (1 - m / N).
+    CR2 weighs a cluster's score by 1 / (1 - m / N), so cell sizes and means come first.
 
     References:
         Bell and McCaffrey (2002), *Survey Methodology* 28(2), section 4.
     """
-    plain = cells(engine, units, keys=keys, columns=columns)
+    origin = _origin(engine, units, columns)
+    shifted = _shifted(units, columns, origin)
     sums = engine.materialise(
         units.group_by([*keys, cluster]).agg(
-            _size=ibis._.count(),
-            **{f"_s{i}": units[name].cast("float64").sum() for i, name in enumerate(columns)},
+            _size=ibis._.count(), **{f"_s{i}": each.sum() for i, each in enumerate(shifted)}
         ),
         "clusters",
     )
-    position = {label: i for i, label in enumerate(plain.labels)}
-    shape = (len(plain.labels), len(columns))
-    meat = np.zeros((*shape, shape[1]))
-    sizes: list[list[np.ndarray]] = [[] for _ in plain.labels]
+    labels, n, gap = _cluster_totals(engine, sums, keys, len(columns))
+    position = {label: i for i, label in enumerate(labels)}
+    meat = np.zeros((*gap.shape, len(columns)))
+    sizes: list[list[np.ndarray]] = [[] for _ in labels]
     for batch in engine.batches(sums):
         block = _matrix(batch, [f"_s{i}" for i in range(len(columns))])
         size = np.asarray(batch.column("_size").to_numpy(zero_copy_only=False), dtype=float)
         code = _codes(batch, keys, position)
         for cell in np.unique(code):
             mine = code == cell
-            total, m = float(plain.n[cell]), size[mine]
-            score = block[mine] - m[:, None] * plain.mean[cell]
+            total, m = float(n[cell]), size[mine]
+            score = block[mine] - m[:, None] * gap[cell]
             with np.errstate(divide="ignore"):
                 weight = np.where(m < total, 1 / (1 - m / total), 0.0)
             meat[cell] += (score * weight[:, None]).T @ score
@@ -91,20 +96,53 @@ def cluster_cells(
     stacked = [np.concatenate(parts) for parts in sizes]
     return ClusterCells(
         keys=tuple(keys),
-        labels=plain.labels,
+        labels=labels,
         names=tuple(columns),
-        n=plain.n,
+        n=n,
         clusters=np.array([len(m) for m in stacked], dtype=np.int64),
-        mean=plain.mean,
+        mean=origin + gap,
         cov=np.array(
             [
-                meat[i] / plain.n[i] ** 2 if len(m) > 1 else np.full_like(meat[i], np.nan)
+                meat[i] / n[i] ** 2 if len(m) > 1 else np.full_like(meat[i], np.nan)
                 for i, m in enumerate(stacked)
             ]
         ),
         df=np.array([bell_mccaffrey_df(m) for m in stacked]),
         size_cv=np.array([size_cv(m) for m in stacked]),
     )
+
+
+def _cluster_totals(
+    engine: Engine, sums: ibis.Table, keys: Sequence[str], k: int
+) -> tuple[tuple[tuple[str, ...], ...], Ints, Floats]:
+    """Labels of cells, units [C], and means less their origin [C, K], in order of labels."""
+    table = engine.fetch(
+        sums.group_by(list(keys)).agg(
+            _n=sums["_size"].sum().cast("int64"),
+            **{f"_t{i}": sums[f"_s{i}"].sum() for i in range(k)},
+        )
+    )
+    labels = _labels(table, keys)
+    order = sorted(range(len(labels)), key=labels.__getitem__)
+    n = np.asarray(table.column("_n").to_numpy(), dtype=np.int64)[order]
+    totals = np.column_stack([table.column(f"_t{i}").to_numpy() for i in range(k)])[order]
+    return tuple(labels[i] for i in order), n, totals / n[:, None]
+
+
+def _origin(engine: Engine, units: ibis.Table, columns: Sequence[str]) -> Floats:
+    """Means over all units: sums are only ever taken of columns shifted by them."""
+    means = engine.one(
+        units.aggregate(
+            **{f"m{i}": units[name].cast("float64").mean() for i, name in enumerate(columns)}
+        )
+    )
+    return np.array([means[f"m{i}"] or 0.0 for i in range(len(columns))])
+
+
+def _shifted(units: ibis.Table, columns: Sequence[str], origin: Floats) -> list[ir.Value]:
+    return [
+        units[name].cast("float64") - float(c) for name, c in zip(columns, origin, strict=True)
+    ]
 
 
 def _counts_only(engine: Engine, units: ibis.Table, keys: Sequence[str]) -> Cells:
@@ -126,16 +164,8 @@ def _by_sql(
     engine: Engine, units: ibis.Table, keys: Sequence[str], columns: Sequence[str]
 ) -> Cells:
     k = len(columns)
-    means = engine.one(
-        units.aggregate(
-            **{f"m{i}": units[name].cast("float64").mean() for i, name in enumerate(columns)}
-        )
-    )
-    # Products are only ever taken of columns shifted near their mean.
-    origin = np.array([means[f"m{i}"] or 0.0 for i in range(k)])
-    shifted = [
-        units[name].cast("float64") - float(c) for name, c in zip(columns, origin, strict=True)
-    ]
+    origin = _origin(engine, units, columns)
+    shifted = _shifted(units, columns, origin)
     sums = {f"s{i}": shifted[i].sum() for i in range(k)}
     products = {
         f"p{i}_{j}": (shifted[i] * shifted[j]).sum() for i in range(k) for j in range(i, k)

@@ -141,8 +141,8 @@ def _settling_panel(analysis: Analysis, curve: list[tuple[float, str, Estimate]]
         below="days since the order",
         points=[Point(x=days, label=label, estimate=e) for days, label, e in curve],
         scale=1 / unit.scale,
-        freeze=math.nan if final is None or final > 30 else float(final),
-        freeze_label="returns final",
+        mark=math.nan if final is None or final > 30 else float(final),
+        mark_label="returns final",
     )
 
 
@@ -227,11 +227,17 @@ def _tipping(analysis: Analysis) -> Section | None:
     else:
         finding = f"The sign of {called}'s profit flips if {words.tipping_text(nearest)}"
         rest = len(reachable) - 1
-        finding += f"; {rest} other {'value is' if rest == 1 else 'values are'} within reach." if rest else "."
+        finding += (
+            f"; {rest} other {'value is' if rest == 1 else 'values are'} within reach."
+            if rest
+            else "."
+        )
     everything = [(p, t) for p in analysis.profits for t in p.tipping]
     tables = [_tipping_table(analysis, f"What would bring {called} to 0, one at a time",
                              [(first, t) for t in reachable], is_open=True)] if reachable else []  # fmt: skip
-    tables.append(_tipping_table(analysis, "Every value, every arm, reachable or not", everything))
+    tables.append(
+        _tipping_table(analysis, "Every value, every arm, reachable or not", everything)
+    )
     return Section(
         key="tipping",
         title="What flips it",
@@ -245,7 +251,11 @@ def _tipping(analysis: Analysis) -> Section | None:
 
 
 def _tipping_table(
-    analysis: Analysis, caption: str, found: list[tuple[Profit, Tipping]], *, is_open: bool = False
+    analysis: Analysis,
+    caption: str,
+    found: list[tuple[Profit, Tipping]],
+    *,
+    is_open: bool = False,
 ) -> Table:
     called = names.arm_names(analysis.experiment)
     rows = []
@@ -258,13 +268,19 @@ def _tipping_table(
             (
                 called[profit.arm],
                 names.tipping_name(each.name, each.label),
-                percent(each.now, decimals=0, signed=False) if each.name == FUNDING else "as it is",
+                percent(each.now, decimals=0, signed=False)
+                if each.name == FUNDING
+                else "as it is",
                 shown[0],
                 note,
             )
         )
     return table(
-        caption, ("arm", "what", "now", "profit is 0 at", "range"), rows, text=2, is_open=is_open
+        caption,
+        ("arm", "what", "now", "profit is 0 at", "range"),
+        rows,
+        text=2,
+        is_open=is_open,
     )
 
 

@@ -54,16 +54,16 @@ class Panel:
         below: What is along.
         points: From left to right.
         scale: Axis units per unit of the estimates.
-        freeze: Where numbers become final; NaN for nowhere.
-        freeze_label: Words beside that line.
+        mark: Where something changes, such as numbers becoming final; NaN for nowhere.
+        mark_label: Words beside that line.
     """
 
     title: str
     below: str
     points: Sequence[Point]
     scale: float = 1.0
-    freeze: float = math.nan
-    freeze_label: str = ""
+    mark: float = math.nan
+    mark_label: str = ""
 
 
 def panels(name: str, found: Sequence[Panel], alt: str, note: str = "") -> Chart:
@@ -95,15 +95,17 @@ def _panel(sheet: Sheet, panel: Panel, left: float, top: float, width: float) ->
     gutter = 58.0
     axes = sheet.panel(left + gutter, top + 58, width - gutter - 12, 186)
     _vertical(axes, panel)
-    drawn = [p for p in panel.points if p.estimate is None or math.isfinite(p.estimate.estimate)]
+    drawn = [
+        p for p in panel.points if p.estimate is None or math.isfinite(p.estimate.estimate)
+    ]
     at = [0.0 if p.estimate is None else p.estimate.estimate * panel.scale for p in drawn]
     axes.plot([p.x for p in drawn], at, color=RULE, lw=1.5, zorder=1)
     for point in drawn:
         _point(axes, point, panel.scale)
-    if math.isfinite(panel.freeze):
-        axes.axvline(panel.freeze, color=MUTED, lw=1, dashes=(4, 3))
-        axes.annotate(panel.freeze_label, (panel.freeze, 1), xycoords=("data", "axes fraction"),
-                      xytext=(-5, -2), textcoords="offset points", ha="right", va="top",
+    if math.isfinite(panel.mark):
+        axes.axvline(panel.mark, color=MUTED, lw=1, dashes=(4, 3))
+        axes.annotate(panel.mark_label, (panel.mark, 1), xycoords=("data", "axes fraction"),
+                      xytext=(5, 2), textcoords="offset points", ha="left", va="top",
                       fontsize=SMALL, color=MUTED)  # fmt: skip
     axes.set_xticks([p.x for p in panel.points], [p.label for p in panel.points])
     axes.tick_params(axis="x", labelbottom=True, labelsize=SMALL, labelcolor=INK)

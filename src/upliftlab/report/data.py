@@ -55,6 +55,7 @@ def json_schema() -> Schema:
                 "segments": _list("segment"),
                 "metrics": _list("metric"),
                 "journey": _list("journey"),
+                "dose": {"anyOf": [_dose(), {"type": "null"}]},
                 "decisions": _list("decision"),
                 "provenance": _provenance(),
                 "notes": _texts(),
@@ -69,9 +70,7 @@ def json_schema() -> Schema:
             "tipping": _tipping(),
             "segment": _segment(),
             "metric": _metric(),
-            "journey": _object(
-                {"arm": _TEXT, "step": _TEXT, "label": _TEXT, "share": _MAYBE}
-            ),
+            "journey": _object({"arm": _TEXT, "step": _TEXT, "label": _TEXT, "share": _MAYBE}),
             "decision": _decision(),
         },
     }
@@ -127,13 +126,16 @@ def _profit() -> Schema:
             "n": _COUNT,
             "n_control": _COUNT,
             "profit": _said("Extra profit per unit, its own interval.", e),
-            "profit_simultaneous": _said("With an interval that counts all arms or segments.", e),
+            "profit_simultaneous": _said(
+                "With an interval that counts all arms or segments.", e
+            ),
             "lines": _list("line"),
             "ladder": _list("rung"),
             "campaign_cost": e,
             "iroi": _said("Extra profit per unit of campaign money; a Fieller set.", e),
             "attributed_roi": _said("What a dashboard shows.", _MAYBE),
-            "cost_per": _map(e),
+            "cost_per": _said("Per extra customer, member or order.", _map(e)),
+            "average_cost_per": _said("Per customer, member or order at all.", _map(_MAYBE)),
             "parties": _map(e),
             "stages": _map(e),
             "mechanical": e,
@@ -227,6 +229,16 @@ def _decision() -> Schema:
     )
 
 
+def _dose() -> Schema:
+    return _object(
+        {
+            "depths": _said("Arm -> face value.", _map(_NUMBER)),
+            "break_even": _said("Depth at which gain turns to loss.", _ref("estimate")),
+            "best": _said("Arm above every other; empty where the data cannot tell.", _TEXT),
+        }
+    )
+
+
 def _facts() -> Schema:
     return _object(
         {
@@ -315,9 +327,7 @@ def _experiment() -> Schema:
 
 def _provenance() -> Schema:
     digest = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-    return _object(
-        {"plan": digest, "data": digest, "made_at": _TEXT, "versions": _map(_TEXT)}
-    )
+    return _object({"plan": digest, "data": digest, "made_at": _TEXT, "versions": _map(_TEXT)})
 
 
 def _object(properties: dict[str, Schema]) -> Schema:

@@ -241,6 +241,9 @@ def _basis(analysis: Analysis) -> tuple[str, str]:
     if has_rollout(analysis):
         reached = next(p.rollout_n for p in analysis.profits if p.rollout_n)
         heading = f"If rolled out to {names.counted(reached, unit)}"
+        if analysis.experiment.eligible_customers is None:
+            more = "those assigned, because the plan does not say how many are eligible"
+            return heading, more
         return heading, f"as if those reached were like the {tested} tested"
     sizes = [profit.n for profit in analysis.profits]
     if len(sizes) == 1 or max(sizes) - min(sizes) <= 0.02 * max(sizes):

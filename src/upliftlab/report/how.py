@@ -26,12 +26,14 @@ def how(analysis: Analysis) -> tuple[Section, ...]:
 def _estimand(analysis: Analysis) -> Section:
     experiment = analysis.experiment
     kept = analysis.profits[0].variance_kept
-    design = "cluster by cluster" if experiment.cluster else f"{experiment.unit} by {experiment.unit}"
+    design = (
+        "cluster by cluster"
+        if experiment.cluster
+        else f"{experiment.unit} by {experiment.unit}"
+    )
     finding = f"Arms were assigned at random, {design}"
     if math.isfinite(kept):
-        finding += (
-            f"; adjustment left {percent(kept, decimals=0, signed=False)} of the variance of sales"
-        )
+        finding += f"; adjustment left {percent(kept, decimals=0, signed=False)} of the variance of sales"
     notes = [_capital(words.with_arm_names(analysis, spaced(analysis.estimand)))]
     if analysis.effects.method:
         notes.append(f"Method: {analysis.effects.method}.")
@@ -97,7 +99,9 @@ def _counted(analysis: Analysis) -> Section:
         title="What this profit counts",
         finding=f"{words.counted_costs(analysis)}.",
         tables=(
-            table("Cost lines", ("line", "whose price", "stage", "campaign money"), rows, text=4),
+            table(
+                "Cost lines", ("line", "whose price", "stage", "campaign money"), rows, text=4
+            ),
         ),
         notes=(*notes, "Fixed costs that the treatment does not change are outside."),
     )

@@ -134,9 +134,7 @@ def shown_share(estimate: Estimate) -> Shown:
     )
 
 
-def money(
-    minor: float, currency: str, *, width: float = math.nan, signed: bool = True
-) -> str:
+def money(minor: float, currency: str, *, width: float = math.nan, signed: bool = True) -> str:
     """Print one amount that is held in minor units.
 
     Args:

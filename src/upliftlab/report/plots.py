@@ -156,7 +156,9 @@ def _layout(rows: Sequence[Row], width: int, tall: float) -> _Layout:
             y, last = y + 26, row.group
         tops.append(y)
         y += 14 + tall if narrow else tall
-    widest = max((max(columns(row.label), 1.12 * columns(row.group)) for row in rows), default=0)
+    widest = max(
+        (max(columns(row.label), 1.12 * columns(row.group)) for row in rows), default=0
+    )
     return _Layout(
         width,
         min(330.0, max(110.0, widest * 7.8)),
@@ -196,7 +198,9 @@ def _begin(
     return sheet, axes, at, middles
 
 
-def _finish(sheet: Sheet, axes: Axes, at: _Layout, axis: Axis, ends: tuple[float, float]) -> None:
+def _finish(
+    sheet: Sheet, axes: Axes, at: _Layout, axis: Axis, ends: tuple[float, float]
+) -> None:
     ticks(axes, *ends, most=4 if at.is_narrow else 8)
     left, wide = at.plot
     lines = wrapped(axis.title, int(at.width / 7))

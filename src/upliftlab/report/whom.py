@@ -81,9 +81,7 @@ def _segment_finding(analysis: Analysis) -> str:
         f"{shown_money(best[1], currency).with_range} per {unit}"
     )
     if best[0] is not least[0]:
-        said += (
-            f", {names.group(least[0].label)} {shown_money(least[1], currency).with_range}"
-        )
+        said += f", {names.group(least[0].label)} {shown_money(least[1], currency).with_range}"
     return f"{said}."
 
 
@@ -171,7 +169,11 @@ def _metric_finding(analysis: Analysis, guardrails: list[MetricEffect]) -> str:
         states = [
             f"{_STATES[state][1]} with {names.listed(arms)}"
             for state in _STATES
-            if (arms := [called[m.arm] for m in guardrails if (m.metric, m.state) == (metric, state)])
+            if (
+                arms := [
+                    called[m.arm] for m in guardrails if (m.metric, m.state) == (metric, state)
+                ]
+            )
         ]
         said.append(f"{names.metric_name(metric, analysis.experiment)} {'; '.join(states)}")
     text = ". ".join(said)
@@ -200,7 +202,11 @@ def _metric_table(analysis: Analysis, caption: str, found: list[MetricEffect]) -
             share.value or NONE,
         ]  # fmt: skip
         row += [p_value(m.p_adjusted)] if has_p else []
-        row += [f"{_STATES.get(m.state, ('', m.state))[1]} (margin {m.margin})"] if has_state else []
+        row += (
+            [f"{_STATES.get(m.state, ('', m.state))[1]} (margin {m.margin})"]
+            if has_state
+            else []
+        )
         rows.append(row)
     heads = ["metric", "arm", "with it", "control", "difference", "range", "share of control"]
     heads += ["p, corrected"] if has_p else []

@@ -11,6 +11,7 @@ from upliftlab.report import names, words
 from upliftlab.report.curves import Panel, Point, panels
 from upliftlab.report.numbers import (
     NONE,
+    Shown,
     money,
     percent,
     shown_money,
@@ -170,7 +171,9 @@ def _line_notes(analysis: Analysis, profit: Profit) -> tuple[str, ...]:
         out.append("* The price of this line is assumed, not yours.")
     missing = [name.replace("_", " ") for name in analysis.economics.missing]
     if missing:
-        out.append(f"Not counted, because neither plan nor data speak of it: {', '.join(missing)}.")
+        out.append(
+            f"Not counted, because neither plan nor data speak of it: {', '.join(missing)}."
+        )
     out += [f"{line.label}: {line.note}." for line in analysis.economics.lines if line.note]
     still = [line.label for line in profit.lines if not _moves(line)]
     if still:
@@ -210,9 +213,7 @@ def _ladder(analysis: Analysis) -> Section | None:
         key="ladder",
         title="The ladder down to profit",
         finding=finding,
-        charts=(
-            forest("ladder", rows, money_axis(analysis, "extra money"), alt=finding),
-        ),
+        charts=(forest("ladder", rows, money_axis(analysis, "extra money"), alt=finding),),
         tables=tuple(_ladder_table(analysis, profit.arm) for profit in analysis.profits),
     )
 
@@ -259,7 +260,7 @@ def _depth(analysis: Analysis) -> Section | None:
     has_depth = all(arm.coupon is not None for arm in arms.values())
     has_depth = has_depth and len({arm.coupon for arm in arms.values()}) == len(arms)
     top = _top(analysis.profits[0])
-    best = _distinguishably_best(analysis)
+    best = analysis.dose.best if analysis.dose is not None else _above_all(analysis)
     tables = (_arms_table(analysis),)
     finding = _depth_finding(analysis, best)
     if not has_depth:
@@ -270,16 +271,34 @@ def _depth(analysis: Analysis) -> Section | None:
             charts=_arm_charts(analysis, top, finding),
             tables=tables,
         )
-    found = [Panel(
-        title=_rung_title(analysis, rung),
-        below="coupon, " + currency_of(analysis.experiment.currency).main,
-        points=_points(analysis, name, best if name == "profit" else ""),
-        scale=1 / currency_of(analysis.experiment.currency).scale,
-    ) for name, rung in ((top.name if top else "", top), ("profit", None)) if name]  # fmt: skip
+    found = [
+        _panel(analysis, name, rung, best if name == "profit" else "")
+        for name, rung in ((top.name if top else "", top), ("profit", None))
+        if name
+    ]
     chart = panels("depth", found, finding, "Each panel has its own scale.")
     return Section(
         key="depth", title="How deep", finding=finding, charts=(chart,), tables=tables
     )
+
+
+def _panel(analysis: Analysis, name: str, rung: Rung | None, best: str) -> Panel:
+    unit = currency_of(analysis.experiment.currency)
+    turn = break_even(analysis) if name == "profit" else None
+    return Panel(
+        title=_rung_title(analysis, rung),
+        below=f"coupon, {unit.main}",
+        points=_points(analysis, name, best),
+        scale=1 / unit.scale,
+        mark=turn.estimate / unit.scale if turn is not None else math.nan,
+        mark_label="breaks even" if turn is not None else "",
+    )
+
+
+def break_even(analysis: Analysis) -> Estimate | None:
+    """Depth at which profit turns from gain to loss; None where the data show none."""
+    found = analysis.dose.break_even if analysis.dose is not None else None
+    return found if found is not None and math.isfinite(found.estimate) else None
 
 
 def _rung_title(analysis: Analysis, rung: Rung | None) -> str:
@@ -328,13 +347,15 @@ def _arm_charts(analysis: Analysis, top: Rung | None, alt: str) -> tuple[Chart, 
         out.append(
             replace(
                 forest(f"arms-{name}", rows, money_axis(analysis, what), alt=alt),
-                note="Own scale." if not out else "Own scale. Thin line: 95 % range; thick: 50 %.",
+                note="Own scale."
+                if not out
+                else "Own scale. Thin line: 95 % range; thick: 50 %.",
             )
         )
     return tuple(out)
 
 
-def _distinguishably_best(analysis: Analysis) -> str:
+def _above_all(analysis: Analysis) -> str:
     """The arm whose simultaneous range lies above 0 and above every other; empty for none."""
     ranges = {p.arm: p.profit_simultaneous for p in analysis.profits}
     for arm, own in ranges.items():
@@ -349,10 +370,14 @@ def _depth_finding(analysis: Analysis, best: str) -> str:
     currency, unit = analysis.experiment.currency, analysis.experiment.unit
     if best:
         shown = shown_money(analysis.profit_of(best).profit_simultaneous, currency)
-        return f"{called[best]} earns most: {shown.with_range} per {unit}, above every other arm."
+        return (
+            f"{called[best]} earns most: {shown.with_range} per {unit}, above every other arm."
+        )
     known = [p for p in analysis.profits if math.isfinite(p.profit.estimate)]
     if not known:
-        return "No arm's profit exists: " + (analysis.profits[0].profit.note or "no range") + "."
+        return (
+            "No arm's profit exists: " + (analysis.profits[0].profit.note or "no range") + "."
+        )
     most = max(known, key=lambda p: p.profit.estimate)
     top = _top(most)
     tail = ""
@@ -362,8 +387,12 @@ def _depth_finding(analysis: Analysis, best: str) -> str:
         )
         tail = f", while {top.label} is highest with {called[deep.arm]}"
     shown = shown_money(most.profit_simultaneous, currency)
+    turn = break_even(analysis)
+    if turn is not None:
+        at = shown_money(turn, currency, signed=False)
+        tail += f"; profit turns from gain to loss at {at.with_range}"
     return (
-        f"No arm is distinguishably best in profit: the highest estimate is {called[most.arm]} with "
+        f"No arm is distinguishably best: the highest profit is {called[most.arm]}'s with "
         f"{shown.with_range} per {unit}{tail}."
     )
 
@@ -376,9 +405,7 @@ def _arms_table(analysis: Analysis) -> Table:
         own, wide = (
             shown_money(e, currency) for e in (profit.profit, profit.profit_simultaneous)
         )
-        total, out = (
-            shown_money(e, currency) for e in (profit.realised, profit.rollout)
-        )
+        total, out = (shown_money(e, currency) for e in (profit.realised, profit.rollout))
         rows.append(
             (
                 called[profit.arm], f"{profit.n:,}", own.text, own.interval, wide.interval,
@@ -418,7 +445,10 @@ def _journey(analysis: Analysis) -> Section | None:
     label = {step.step: step.label for step in analysis.journey}
     share = {(step.arm, step.step): step.share for step in analysis.journey}
     detail = [
-        (called.get(arm, arm), *(percent(_clean(share.get((arm, s), math.nan)), signed=False) for s in steps))
+        (
+            called.get(arm, arm),
+            *(percent(_clean(share.get((arm, s), math.nan)), signed=False) for s in steps),
+        )
         for arm in analysis.effects.arms
     ]
     return Section(
@@ -466,10 +496,7 @@ def _parties(analysis: Analysis) -> Section | None:
     order = sorted(known, key=lambda party: -known[party].estimate)
     width = max(known[party].ci_high - known[party].ci_low for party in order)
     amount = {party: money(known[party].estimate, currency, width=width) for party in order}
-    rows = [
-        Row(label=names.party_name(p), estimate=known[p], text=amount[p])
-        for p in order
-    ]
+    rows = [Row(label=names.party_name(p), estimate=known[p], text=amount[p]) for p in order]
     said = [f"{names.party_name(p)} {amount[p]}" for p in order]
     finding = f"Per {unit}{followed(first)}, {called} brought {names.listed(said)}."
     detail = [
@@ -523,7 +550,20 @@ def _campaign_finding(analysis: Analysis, called: str, first: Profit) -> str:
     per = next(iter(first.cost_per.items()), None)
     if per is not None:
         text += f"; {per[0]}: {shown_money(per[1], currency, signed=False).with_range}"
+        average = first.average_cost_per.get(per[0], math.nan)
+        if math.isfinite(average):
+            text += f", where a dashboard's average says {_whole(average, currency)}"
     return f"{text}."
+
+
+def _whole(minor: float, currency: str) -> str:
+    """An amount without a range, to three digits."""
+    return money(minor, currency, signed=False, width=abs(minor) / 3)
+
+
+def _plain_money(minor: float, currency: str) -> Shown:
+    value = _whole(minor, currency) if minor else money(0, currency)
+    return Shown(value=value, interval="", words="")
 
 
 def _campaign_table(analysis: Analysis) -> Table:
@@ -532,18 +572,38 @@ def _campaign_table(analysis: Analysis) -> Table:
     for profit in analysis.profits:
         called = names.arm_names(analysis.experiment)[profit.arm]
         found = [
-            (f"campaign money per {unit}", shown_money(profit.campaign_cost, currency, signed=False)),
+            (
+                f"campaign money per {unit}",
+                shown_money(profit.campaign_cost, currency, signed=False),
+            ),
             ("profit per unit of campaign money", shown_ratio(profit.iroi)),
             *((k, shown_money(e, currency, signed=False)) for k, e in profit.cost_per.items()),
-            ("mechanical: other prices on what control sells anyway", shown_money(profit.mechanical, currency)),
-            ("behavioural: other behaviour, at the arm's prices", shown_money(profit.behavioural, currency)),
+            *(
+                (f"{k}: average over all, extra or not", _plain_money(v, currency))
+                for k, v in profit.average_cost_per.items()
+            ),
+            (
+                "mechanical: other prices on what control sells anyway",
+                shown_money(profit.mechanical, currency),
+            ),
+            (
+                "behavioural: other behaviour, at the arm's prices",
+                shown_money(profit.behavioural, currency),
+            ),
         ]
-        rows += [(called, name, s.text, s.interval or (s.note if s.value else "")) for name, s in found]
+        rows += [
+            (called, name, s.text, s.interval or (s.note if s.value else ""))
+            for name, s in found
+        ]
         chance = percent(profit.p_positive, signed=False)
         rows.append((called, "chance that extra profit is above 0 (flat prior)", chance, ""))
-        loss = money(profit.expected_loss, currency, signed=False, width=profit.profit.std_error)
+        loss = money(
+            profit.expected_loss, currency, signed=False, width=profit.profit.std_error
+        )
         known = math.isfinite(profit.expected_loss)
-        rows.append((called, f"expected loss per {unit} if shipped", loss if known else NONE, ""))
+        rows.append(
+            (called, f"expected loss per {unit} if shipped", loss if known else NONE, "")
+        )
         if math.isfinite(profit.attributed_roi):
             rows.append((called, "dashboard coupon ROI: sales with a coupon per coupon money",
                          f"{profit.attributed_roi:.1f}", ""))  # fmt: skip

@@ -186,9 +186,7 @@ def return_on_money(analysis: Analysis, arm: str) -> str:
     if not shown.value:
         return f"Profit per {one} of campaign money: {shown.text}"
     if math.isfinite(profit.attributed_roi):
-        return (
-            f"Dashboard coupon ROI {profit.attributed_roi:.1f} → profit per {one}: {shown.value}"
-        )
+        return f"Dashboard coupon ROI {profit.attributed_roi:.1f} → profit per {one}: {shown.value}"
     return f"Profit per {one} of {campaign_money(analysis)}: {shown.with_range}"
 
 
@@ -278,7 +276,9 @@ def next_step(analysis: Analysis) -> str:
         steps.append(f"switch {names.listed(stops)} off")
     keep = [called[d.arm] for d in found if words[d.arm] == KEEP_TESTING]
     if keep:
-        steps.append(f"run {names.listed(keep)} on with more {names.plural(analysis.experiment.unit)}")
+        steps.append(
+            f"run {names.listed(keep)} on with more {names.plural(analysis.experiment.unit)}"
+        )
     unread = [called[d.arm] for d in found if words[d.arm] == NO_VERDICT]
     if unread:
         steps.append(f"find out why {names.listed(unread)} cannot be read")
