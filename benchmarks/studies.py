@@ -95,20 +95,27 @@ def answer(settings: SmartCoupon, follow_up: Fate = "drawn") -> dict[str, Any]:
         HEADLINE,
         estimate=lambda part, _: _estimate(part, covariates),
     )
-    by_arm = cells.collapse(["arm"])
-    counts = [int(by_arm.n[by_arm.labels.index((arm,))]) for arm in ARMS]
+    short = effects.window(14)
     return {
         "estimates": {p.arm: _numbers(p) for p in profits},
-        "plain": {p.arm: _interval(p.profit) for p in _profits(plain, prices)},
-        "short": {
-            p.arm: _interval(p.profit)
-            for p in (assess(effects.window(14), prices, arm=arm) for arm in ARMS[1:])
-        },
+        "plain": {p.arm: _interval(p.profit) for p in _each(plain, prices)},
+        "short": {arm: _interval(assess(short, prices, arm=arm).profit) for arm in ARMS[1:]},
         "segments": {
             f"{s.label} {p.arm}": _interval(p.profit) for s in segments for p in s.profits
         },
         "verdicts": {p.arm: _verdict(p, segments) for p in profits},
-        "sample_ratio": float(chi_square(counts, [0.25] * 4)[1]),
+        "sample_ratio": _ratio(cells),
+    }
+
+
+def rejections(settings: SmartCoupon) -> dict[str, Any]:
+    """Simulate one A/A test and keep what false positives are counted from."""
+    units = unit_components(draw(settings))
+    cells, covariates = cells_of(units)
+    profits = _each(_estimate(cells, covariates), economics(units.names))
+    return {
+        "estimates": {p.arm: _numbers(p) for p in profits},
+        "sample_ratio": _ratio(cells),
     }
 
 
@@ -175,10 +182,22 @@ def _estimate(cells: Cells, covariates: list[str]) -> Effects:
 
 def _profits(effects: Effects, prices: Economics) -> tuple[Profit, ...]:
     view = effects.window(HEADLINE)
-    found = [
+    return across_arms(
+        _each(effects, prices), profit_contrasts(view, prices, ARMS[1:]), level=0.95
+    )
+
+
+def _each(effects: Effects, prices: Economics) -> list[Profit]:
+    view = effects.window(HEADLINE)
+    return [
         assess(view, prices, arm=arm, window=HEADLINE, eligible=1_200_000) for arm in ARMS[1:]
     ]
-    return across_arms(found, profit_contrasts(view, prices, ARMS[1:]), level=0.95)
+
+
+def _ratio(cells: Cells) -> float:
+    by_arm = cells.collapse(["arm"])
+    counts = [int(by_arm.n[by_arm.labels.index((arm,))]) for arm in ARMS]
+    return float(chi_square(counts, [0.25] * 4)[1])
 
 
 def _numbers(profit: Profit) -> dict[str, list[Any]]:

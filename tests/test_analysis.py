@@ -97,7 +97,7 @@ def test_the_headline_window_is_the_plans_and_others_are_labelled(analysis):
     assert list(analysis.other_windows) == [14]
 
 
-def test_what_if_prices_read_no_new_numbers(folder, analysis):
+def test_what_if_prices_read_no_new_numbers(analysis):
     """The same arm means under a doubled outbound cost."""
     dearer = run(analysis.experiment, economics=analysis.economics.scaled("outbound", 2.0))
     line = next(x for x in analysis.profits[0].lines if x.line == "outbound")
@@ -157,7 +157,7 @@ def test_the_analysis_is_plain_json(analysis):
     assert json.loads(text)["schema_version"] == 1
 
 
-def test_the_fingerprint_of_the_data_ignores_row_order(folder, analysis, tmp_path):
+def test_the_fingerprint_of_the_data_ignores_row_order(folder, analysis):
     """Shuffled tables say the same."""
     tables = {}
     for name in ("assignments", "order_lines", "refunds", "users"):

@@ -253,3 +253,7 @@ def _as_json(results: list[Analysis]) -> str:
 def _exit(results: list[Analysis]) -> None:
     if not all(analysis.is_valid for analysis in results):
         raise typer.Exit(NO_VERDICT)
+
+
+if __name__ == "__main__":
+    main()

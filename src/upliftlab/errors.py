@@ -565,6 +565,15 @@ class DesignError(UpliftlabError):
 class LedgerError(UpliftlabError):
     """The money does not add up."""
 
+    @classmethod
+    def no_component(cls, line: str, component: str, have: Collection[str]) -> LedgerError:
+        """A line of the P&L is charged on something that nobody added up."""
+        hint = nearest(component, have)
+        return cls(
+            f"line {line!r} is charged on component {component!r}; "
+            f"the totals have {sorted(have)}.{hint}"
+        )
+
 
 def _listed(problems: Sequence[Problem]) -> str:
     if len(problems) == 1:

@@ -88,10 +88,14 @@ def once(
 
 
 def described(
-    engine: Engine, units: ibis.Table, users: ibis.Table | None, *, texts: Sequence[str],
+    engine: Engine,
+    units: ibis.Table,
+    users: ibis.Table | None,
+    *,
+    texts: Sequence[str],
     numbers: Sequence[str],
 ) -> ibis.Table:
-    """Join what was known before assignment: segments and strata as text, covariates as numbers.
+    """Join what was known before assignment: segments and strata as text, covariates numeric.
 
     A unit that the users source does not know keeps a missing value, which is a level of its
     own for texts and an indicator for numbers.
@@ -177,9 +181,7 @@ def _number(column: ibis.Value, name: str) -> ibis.Value:
     return as_number(column)
 
 
-def _refuse_texts(
-    engine: Engine, table: ibis.Table, unread: Mapping[str, ibis.Value]
-) -> None:
+def _refuse_texts(engine: Engine, table: ibis.Table, unread: Mapping[str, ibis.Value]) -> None:
     found = engine.one(table.aggregate(**unread))
     for name, rows in found.items():
         if rows:
@@ -213,11 +215,11 @@ def _refuse_conflicts(engine: Engine, table: ibis.Table, source: str) -> None:
     rest = [name for name in table.columns if name != "unit"]
     repeated = table.distinct().group_by("unit", "arm").agg(n=ibis._.count())
     worst = repeated.filter(repeated.n > 1)
-    found = engine.one(
-        worst.aggregate(rows=(ibis._.n - 1).sum(), example=ibis._.unit.min())
-    )
+    found = engine.one(worst.aggregate(rows=(ibis._.n - 1).sum(), example=ibis._.unit.min()))
     if rest and found["rows"]:
-        raise DataError.repeated("unit", source, rows=int(found["rows"]), example=found["example"])
+        raise DataError.repeated(
+            "unit", source, rows=int(found["rows"]), example=found["example"]
+        )
 
 
 def _timeless(table: ibis.Table) -> ibis.Value:

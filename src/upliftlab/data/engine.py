@@ -149,12 +149,12 @@ def _carried(function: Callable[..., Any]) -> Iterator[None]:
 
     modules = [sys.modules[function.__module__], moments]
     for module in modules:
-        cloudpickle.register_pickle_by_value(module)
+        cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         for module in modules:
-            cloudpickle.unregister_pickle_by_value(module)
+            cloudpickle.unregister_pickle_by_value(module)  # type: ignore[no-untyped-call]
 
 
 def _decoded(table: pa.Table) -> pa.Table:

@@ -99,9 +99,7 @@ def _flagged(
     return book.engine.materialise(found, "events")
 
 
-def _leaked(
-    book: OrderTables, found: ibis.Table, units: ibis.Table, name: str
-) -> ibis.Table:
+def _leaked(book: OrderTables, found: ibis.Table, units: ibis.Table, name: str) -> ibis.Table:
     control = units.filter(units["arm"] == book.plan.control)
     met = found.filter(found[at(name, book.plan.windows[-1])] == 1)
     return met.semi_join(control, "unit").select("unit")

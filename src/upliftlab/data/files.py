@@ -68,7 +68,9 @@ def engine_errors() -> tuple[type[BaseException], ...]:
     from ibis.common.exceptions import IbisError
     from sqlglot.errors import SqlglotError
 
+    # An unknown kind of connection is a ValueError, an absent driver an ImportError.
     found: list[type[BaseException]] = [duckdb.Error, IbisError, SqlglotError, OSError]
+    found += [ValueError, ImportError, AttributeError]
     for driver, error in (
         ("psycopg", "Error"),
         ("pyspark.errors", "PySparkException"),
@@ -149,9 +151,12 @@ def _workbook(path: Path, sheet: str | None) -> Any:  # noqa: ANN401
     except (BadZipFile, KeyError, OSError):
         problem = "it is no workbook"
         raise DataError.query_failed(path.stem, path.name, problem) from None
-    for column in frame.columns:
-        frame[column] = [_cell_text(cell, str(column), path.name) for cell in frame[column]]
-    return frame
+    return pd.DataFrame(
+        {
+            str(column): [_cell_text(cell, str(column), path.name) for cell in frame[column]]
+            for column in frame.columns
+        }
+    )
 
 
 def _cell_text(cell: object, column: str, file: str) -> object:

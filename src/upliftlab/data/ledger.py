@@ -122,7 +122,11 @@ def components(lines: ibis.Table, *, has_refunds: bool) -> ibis.Table:
         for name in ("refunded_share", "cancelled_part", "returned_part", "ours_part")
     }
     table = lines.mutate(**marks)
-    share, cancel, back = table["_refunded_share"], table["_cancelled_part"], table["_returned_part"]
+    share, cancel, back = (
+        table["_refunded_share"],
+        table["_cancelled_part"],
+        table["_returned_part"],
+    )
     base, lost = table["settlement_base"], _part(table["settlement_base"], share)
     cancelled = _part(lost, cancel)
     is_cancelled = (share >= 1) & (cancel >= 1)

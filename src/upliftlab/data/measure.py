@@ -9,11 +9,11 @@ import ibis
 import numpy as np
 
 from upliftlab.data import moments
-from upliftlab.data.cells import Cells, ClusterCells
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from upliftlab.data.cells import Cells, ClusterCells
     from upliftlab.data.prepared import Prepared
 
 
@@ -63,10 +63,9 @@ def measure_clusters(prepared: Prepared, keys: tuple[str, ...]) -> ClusterCells:
     """Return mean vectors with CR2 covariance per cell of ``keys``."""
     units = full_units(prepared)
     columns = [*prepared.components, *prepared.covariates]
-    found = moments.cluster_cells(
+    return moments.cluster_cells(
         prepared.engine, units, keys=keys, cluster=str(prepared.cluster), columns=columns
     )
-    return found
 
 
 def full_units(prepared: Prepared) -> ibis.Table:

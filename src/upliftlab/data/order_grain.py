@@ -311,9 +311,7 @@ def _coverage(engine: Engine, units: ibis.Table) -> dict[str, tuple[int, int]]:
     return {row["arm"]: (int(row["found"]), int(row["n"])) for row in rows}
 
 
-def _stacked(
-    engine: Engine, active: ibis.Table, plan: Plan
-) -> dict[str, tuple[int, int, int]]:
+def _stacked(engine: Engine, active: ibis.Table, plan: Plan) -> dict[str, tuple[int, int, int]]:
     days = plan.windows[0]
     names = [at(n, days) for n in ("orders_redeemed", "orders", "merchant_coupon")]
     rows = engine.rows(

@@ -23,7 +23,6 @@ MAY_BE_BLANK = {("refunds", "amount")}
 """Money columns that have a rule for blanks: such a refund counts by quantity."""
 
 
-
 @dataclass(slots=True, kw_only=True)
 class OrderTables:
     """The sources of one experiment, read once each under our names.
@@ -76,11 +75,10 @@ class OrderTables:
             money=source.money if source else None,
             how=self.how,
             extra=asked,
+            tidy=self._tidy(name, raw),
         )
         table = self.engine.materialise(table, name)
-        rows, missing = tables.quality(
-            self.engine, table, contract, extra=asked, how=self.how
-        )
+        rows, missing = tables.quality(self.engine, table, contract, extra=asked, how=self.how)
         for column in (*contract.columns, *asked):
             is_money = column.kind == "money" and (name, column.name) not in MAY_BE_BLANK
             if missing.get(column.name, 0) and (is_money or column.name in whole):
@@ -88,6 +86,16 @@ class OrderTables:
                     column.name, name, rows=missing[column.name], of=rows
                 )
         return tables.plain(table)
+
+    def _tidy(self, name: str, raw: ibis.Table) -> frozenset[str]:
+        """Look for ids that need no trimming, in columnar files and tables only."""
+        source, given = self.sources.get(name), self.given.get(name)
+        place = str(given or (source and source.file) or "")
+        is_columnar = place.endswith(".parquet") or bool(source and source.table)
+        if not is_columnar:
+            return frozenset()
+        mapping = dict(source.columns) if source else {}
+        return tables.tidy_ids(self.engine, raw, CONTRACTS[name], mapping)
 
     def once(self, table: ibis.Table, key: str, source: str) -> ibis.Table:
         """Keep the first row of every key; exports that overlap repeat rows.
@@ -116,7 +124,7 @@ class OrderTables:
         ranked = table.mutate(_rank=ibis.row_number().over(window))
         rule = f"{key} seen before; the first row counts"
         self.aside.append(SetAside(source=source, rule=rule, rows=extra))
-        return ranked.filter((ranked._rank == 0) | ranked[key].isnull()).drop("_rank")
+        return ranked.filter((ranked["_rank"] == 0) | ranked[key].isnull()).drop("_rank")
 
     def without(
         self, table: ibis.Table, condition: ibis.BooleanValue, *, source: str, rule: str

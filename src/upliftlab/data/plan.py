@@ -34,7 +34,7 @@ class Plan:
         control: Label of the control arm.
         strata: Columns that assignment was stratified by.
         segments: Columns of the declared segments.
-        covariates: Pre-period columns for variance reduction; None takes the standard ones at hand.
+        covariates: Pre-period columns for variance reduction; None takes the standard ones.
         cluster: Column of the cluster, when units were assigned in clusters.
         windows: Days from assignment, ascending, the headline among them; empty without clock.
         returns_final: Days after payment from which returns are final; None if nobody says.

@@ -6,19 +6,20 @@ from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from upliftlab.plan.currencies import currency_of
 from upliftlab.data import tables
 from upliftlab.data.cell_table import read_cells
 from upliftlab.data.order_grain import prepare_orders
 from upliftlab.data.plan import Plan
 from upliftlab.data.unit_grain import prepare_units
+from upliftlab.plan.currencies import currency_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from upliftlab.data.cells import Cells
+    from upliftlab.data.engine import Engine
     from upliftlab.data.prepared import Facts, Prepared
-    from upliftlab.experiment import Experiment
+    from upliftlab.experiment import Experiment, Source
 
 
 def prepare(
@@ -50,10 +51,22 @@ def prepare(
         minor_names=tuple(currency.minor_names),
         base=experiment.data.base if experiment.data else None,
     )
+    with tables.in_utc(engine):
+        return _at_its_grain(engine, sources, given, plan, how)
+
+
+def _at_its_grain(
+    engine: Engine,
+    sources: Mapping[str, Source],
+    given: Mapping[str, object],
+    plan: Plan,
+    how: tables.Reading,
+) -> Prepared | tuple[Cells, Facts]:
     names = set(sources) | set(given)
     if "cells" in names:
-        raw = tables.raw(engine, "cells", sources.get("cells"), given.get("cells"), how)
-        return read_cells(engine, raw, plan)
+        source = sources.get("cells")
+        raw = tables.raw(engine, "cells", source, given.get("cells"), how)
+        return read_cells(engine, raw, plan, source=source, how=how)
     if "units" in names:
         return prepare_units(engine, sources.get("units"), given.get("units"), plan, how)
     return prepare_orders(engine, sources, given, plan, how)

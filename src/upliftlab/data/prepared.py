@@ -54,7 +54,7 @@ class Facts:
         unbalanced_lines: Order lines on which the ledger's identity fails; None if not checked.
         funding: (merchant, platform, creator) coupon money, in minor units; empty without.
         stacked: (orders with coupon money, orders, coupon money) per arm.
-        saw_other: Units that saw or claimed another arm's coupon, per arm; empty without events.
+        saw_other: Units that saw or claimed another arm's coupon, per arm; empty if unknown.
         missing: Units without an outcome, per arm.
         totals: Sum of each component over the units used, in minor units.
         finance: Component -> amount that finance booked.
@@ -107,7 +107,7 @@ class Prepared:
     Attributes:
         engine: Where they live.
         assigned: One row per assigned unit: ``unit``, keys, cluster and covariates.
-        active: One row per unit with orders: ``unit``, keys, cluster, covariates and components;
+        active: One row per unit with orders: ``unit``, keys, cluster, covariates, components;
             assigned units that are not in it are zeros, but for ``flagged``. None when every
             unit is in ``assigned`` with its components (a unit table).
         flagged: One row per unit that met the coupon or joined, and did not order: as

@@ -158,9 +158,7 @@ def _with_kinds(book: OrderTables, refunds: ibis.Table) -> ibis.Table:
     return refunds.mutate(type=ibis.cases(*kinds, else_="return_refund"))
 
 
-def _of_known_orders(
-    book: OrderTables, refunds: ibis.Table, lines: ibis.Table
-) -> ibis.Table:
+def _of_known_orders(book: OrderTables, refunds: ibis.Table, lines: ibis.Table) -> ibis.Table:
     """Set refunds aside whose order, or line, is in no order line at all."""
     known = lines.select("order_id").distinct().mutate(_known=ibis.literal(1))
     joined = refunds.left_join(known, "order_id").drop("order_id_right")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from upliftlab.experiment import Source
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """How to read: the shop's clock and the currency's smallest unit.
@@ -60,7 +61,7 @@ def open_engine(sources: Mapping[str, Source], given: Mapping[str, object]) -> E
         raise DataError.engine_not_set(variable)
     try:
         return connect(url)
-    except (*engine_errors(), ValueError, ImportError, AttributeError) as problem:
+    except engine_errors() as problem:
         # Only the kind of problem: its text may repeat the connection and its password.
         raise DataError.engine_failed(variable, type(problem).__name__) from None
 
@@ -108,6 +109,7 @@ def read(
     money: str | None,
     how: Reading,
     extra: Sequence[Column] = (),
+    tidy: Collection[str] = (),
 ) -> ibis.Table:
     """Select a source's columns under our names and kinds.
 
@@ -131,13 +133,35 @@ def read(
                 theirs, contract.source, found=str(value.type()), wanted=words
             )
         factor = _factor(theirs, column, money, contract.source, how)
-        result = values.reader(
+        reader = values.reader(
             column.kind, name=theirs, table=contract.source, factor=factor, offset=how.offset
-        )(value)
+        )
+        result = value if theirs in tidy else reader(value)
         chosen[column.name] = result
         if column.kind not in {"id", "text", "any"}:
             chosen[f"{column.name}?"] = values.spoiled(value, result).ifelse(1, 0)
     return table.select(**chosen)
+
+
+def tidy_ids(
+    engine: Engine, table: ibis.Table, contract: Contract, mapping: Mapping[str, str]
+) -> frozenset[str]:
+    """Find the id columns whose texts need no trimming at all.
+
+    Worth a look where columns are cheap to scan: copying texts through a condition costs
+    several times what reading them does.
+    """
+    found = {
+        _find(column, table.columns, mapping, contract.source)
+        for column in contract.columns
+        if column.kind == "id"
+    }
+    names = sorted(name for name in found if name and table[name].type().is_string())
+    if not names:
+        return frozenset()
+    tidy = {f"c{i}": values.is_tidy(table[name]).all() for i, name in enumerate(names)}
+    answer = engine.one(table.aggregate(**tidy))
+    return frozenset(name for i, name in enumerate(names) if answer[f"c{i}"])
 
 
 def plain(table: ibis.Table) -> ibis.Table:
@@ -181,14 +205,14 @@ def quality(
     if not rows:
         raise DataError.empty(contract.source)
     for name in names:
-        _refuse_spoiled(kinds[name], contract.source, int(found.get(f"spoiled {name}") or 0), how)
+        _refuse_spoiled(
+            kinds[name], contract.source, int(found.get(f"spoiled {name}") or 0), how
+        )
         below = int(found.get(f"negative {name}") or 0)
         if below:
             lowest = found[f"least {name}"]
             lowest = int(lowest) if float(lowest).is_integer() else lowest
-            raise DataError.negative(
-                name, contract.source, rows=below, of=rows, lowest=lowest
-            )
+            raise DataError.negative(name, contract.source, rows=below, of=rows, lowest=lowest)
     return rows, {name: int(found[f"missing {name}"] or 0) for name in names}
 
 
@@ -236,9 +260,7 @@ def _find(
     return None
 
 
-def _factor(
-    theirs: str, column: Column, money: str | None, source: str, how: Reading
-) -> int:
+def _factor(theirs: str, column: Column, money: str | None, source: str, how: Reading) -> int:
     if column.kind != "money":
         return 1
     if theirs.endswith("_fen"):

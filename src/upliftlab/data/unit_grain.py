@@ -12,6 +12,19 @@ from upliftlab.data.contracts import UNITS, Column
 from upliftlab.data.prepared import Facts, Prepared, SetAside
 from upliftlab.errors import DataError
 
+GROSS = (
+    "gmv_list",
+    "gmv_platform",
+    "gmv_merchant",
+    "cash",
+    "merchant_coupon",
+    "platform_coupon",
+    "creator_coupon",
+    "payment_promo",
+    "contact_cost",
+)
+"""Money that cannot be below zero; what is kept of it can, after a late refund."""
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -42,7 +55,7 @@ def prepare_units(
     if not names:
         raise DataError.no_components("units", raw.columns)
     extra = [
-        Column(name=name, kind=_kind(name), may_be_negative=True)
+        Column(name=name, kind=_kind(name), may_be_negative=not _is_gross(name))
         for name in names
     ]
     extra += [
@@ -53,15 +66,18 @@ def prepare_units(
     table = tables.read(
         raw,
         UNITS,
-        mapping=mapping | {ours: theirs for ours, theirs in names.items()},
+        mapping=mapping | names,
         money=source.money if source else None,
         how=how,
         extra=tuple(extra),
     )
     table = engine.materialise(table, "units")
-    tables.quality(engine, table, UNITS)
-    table = table.drop(*[c for c in table.columns if c.endswith("?")])
-    return _prepared(engine, table, tuple(names), plan, notes)
+    rows, missing = tables.quality(engine, table, UNITS, extra=extra, how=how)
+    if plan.cluster and missing[plan.cluster]:
+        raise DataError.missing_values(
+            plan.cluster, "units", rows=missing[plan.cluster], of=rows
+        )
+    return _prepared(engine, tables.plain(table), tuple(names), plan, notes)
 
 
 def _prepared(
@@ -74,12 +90,11 @@ def _prepared(
     canonical = {name: ALIASES.get(name, name) for name in names}
     table = table.rename({ours: name for name, ours in canonical.items() if ours != name})
     components = tuple(canonical.values())
-    single = assigned.once(
-        engine, table, source="units", arms=plan.arms, strata=plan.strata
-    )
+    single = assigned.once(engine, table, source="units", arms=plan.arms, strata=plan.strata)
     units = assigned.described(
         engine, single.units, None, texts=plan.texts, numbers=plan.numbers(single.units.columns)
     )
+    assigned.refuse_many_levels(engine, units, plan.segments)
     whole, missing, aside = _without_gaps(engine, units, components)
     sums = engine.one(
         whole.aggregate(
@@ -111,9 +126,7 @@ def _prepared(
     )
 
 
-def _with_ids(
-    raw: ibis.Table, mapping: dict[str, str]
-) -> tuple[ibis.Table, tuple[str, ...]]:
+def _with_ids(raw: ibis.Table, mapping: dict[str, str]) -> tuple[ibis.Table, tuple[str, ...]]:
     """Number the rows of a table without ids: each row is one unit."""
     unit = UNITS.columns[0]
     if {unit.name, *unit.aliases} & {*raw.columns, *mapping}:
@@ -122,9 +135,7 @@ def _with_ids(
     return numbered, ("the table has no customer ids: each row counts as one customer",)
 
 
-def _components(
-    have: Sequence[str], mapping: dict[str, str], plan: Plan
-) -> dict[str, str]:
+def _components(have: Sequence[str], mapping: dict[str, str], plan: Plan) -> dict[str, str]:
     """Find components: what the plan maps beside unit and arm, else columns with our names."""
     taken = {"unit", "arm", "stratum", plan.cluster, *plan.texts, *plan.numbers(have)}
     taken |= {alias for column in UNITS.columns for alias in column.aliases}
@@ -137,6 +148,12 @@ def _components(
         if column in have and name not in mapped and column not in mapping.values()
     }
     return plain | mapped
+
+
+def _is_gross(name: str) -> bool:
+    """Whether a component counts or adds up what happened, before anything is taken off."""
+    ours = ALIASES.get(name, name)
+    return ours in COUNTS or ours in GROSS
 
 
 def _kind(name: str) -> str:

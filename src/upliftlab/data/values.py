@@ -44,12 +44,16 @@ def as_text(column: ir.Value) -> ir.Value:
     trimmed = text.strip()
     readable = trimmed.isin(BLANKS).ifelse(ibis.null("string"), trimmed)
     # Trimming costs most of a scan: texts that plainly need none keep their bytes.
-    plain = (
+    return is_tidy(text).ifelse(text, readable)
+
+
+def is_tidy(text: ir.StringValue) -> ir.BooleanValue:
+    """Tell, cheaply, that a text is no blank and has no space around it."""
+    return (
         (text.length() > LONGEST_BLANK)
         & (text.ascii_str() > SPACE)
         & (text.right(1).ascii_str() > SPACE)
     )
-    return plain.ifelse(text, readable)
 
 
 def as_number(column: ir.Value) -> ir.Value:

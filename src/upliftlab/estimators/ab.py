@@ -115,6 +115,7 @@ def estimate(
         cov=cov * np.sqrt(scale[:, None, None, None] * scale[None, None, :, None]),
         df=np.maximum(blocks.df - fitted, np.where(np.isfinite(blocks.df), 1.0, np.inf)),
         working=blocks.working,
+        own=_own(blocks, slopes, k) * scale[:, None, None] if p or strata else None,
         method=_method(p, theta, strata, clustered=clusters is not None),
         variance_kept=_kept(names, arms, control, cov, plain_cov) if p else None,
         note=merged,
@@ -237,6 +238,18 @@ def _adjusted(blocks: _Blocks, slopes: Floats, k: int) -> tuple[Floats, Floats]:
     if strata > 1:
         cov += _weight_variance(by_stratum, mean, weight, total.sum())
     return mean, cov
+
+
+def _own(blocks: _Blocks, slopes: Floats, k: int) -> Floats:
+    """Covariance [A, K, K] of each arm's mean of y - B x, strata weighed, from its own units."""
+    total = blocks.n.sum(axis=0)
+    weight = total / total.sum()
+    out = np.zeros((len(blocks.n), k, k))
+    for a, slope in enumerate(slopes):
+        residual = np.concatenate([np.eye(k), -slope], axis=1)
+        spread = np.einsum("s,skl->kl", weight**2, blocks.cov[a])
+        out[a] = residual @ spread @ residual.T
+    return out
 
 
 def _weight_variance(by_stratum: Floats, mean: Floats, weight: Floats, n: float) -> Floats:

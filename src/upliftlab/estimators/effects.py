@@ -35,6 +35,9 @@ class Effects:
         df: Degrees of freedom of each arm's variance, shape [A].
         working: Variance of each arm's mean per unit of working variance, shape [A]; given
             for clusters, where it weighs ``df`` in place of the noisy estimated variance.
+        own: Covariance of each arm's mean without what arms share, such as the mean of the
+            covariates over all units, shape [A, K, K]; given where they share something. It
+            weighs ``df``, since in a contrast the shared part cancels.
         estimand: What the contrasts estimate, in one sentence.
         method: How they were estimated, in reader's words.
         variance_kept: Share of the raw contrast variance left after adjustment, per component.
@@ -49,6 +52,7 @@ class Effects:
     cov: Floats
     df: Floats
     working: Floats | None = None
+    own: Floats | None = None
     estimand: str = ""
     method: str = ""
     variance_kept: Mapping[str, float] | None = None
@@ -108,6 +112,7 @@ class Effects:
             names=tuple(name for _, name in keep),
             mean=self.mean[:, index],
             cov=self.cov[:, index][:, :, :, index],
+            own=None if self.own is None else self.own[:, index][:, :, index],
             variance_kept=None
             if kept is None
             else {name: kept[self.names[k]] for k, name in keep if self.names[k] in kept},
@@ -121,7 +126,8 @@ class Effects:
         mean = np.concatenate([self.mean, np.ones((arms, 1))], axis=1)
         cov = np.zeros((arms, columns + 1, arms, columns + 1))
         cov[:, :columns, :, :columns] = self.cov
-        return replace(self, names=(*self.names, UNITS), mean=mean, cov=cov)
+        own = None if self.own is None else np.pad(self.own, ((0, 0), (0, 1), (0, 1)))
+        return replace(self, names=(*self.names, UNITS), mean=mean, cov=cov, own=own)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; the covariance is kept so that readers can re-price."""
@@ -144,9 +150,10 @@ class Effects:
         if self.working is not None:
             used = (weights**2).sum(axis=2) * self.working[None, :]
         else:
+            own = [self.cov[a, :, a] for a in range(arms)] if self.own is None else self.own
             used = np.stack(
                 [
-                    np.einsum("mk,kl,ml->m", weights[:, a], self.cov[a, :, a], weights[:, a])
+                    np.einsum("mk,kl,ml->m", weights[:, a], own[a], weights[:, a])
                     for a in range(arms)
                 ],
                 axis=1,

@@ -6,8 +6,10 @@ import math
 from typing import TYPE_CHECKING
 
 from upliftlab.checks import FAIL, INFO, PASS, WARN
+from upliftlab.plan.currencies import currency_of
 from upliftlab.report import names, words
 from upliftlab.report.curves import Panel, Point, panels
+from upliftlab.report.focus import in_focus, money_axis
 from upliftlab.report.numbers import (
     NONE,
     count,
@@ -18,8 +20,6 @@ from upliftlab.report.numbers import (
 )
 from upliftlab.report.parts import Item, Section, table
 from upliftlab.report.plots import Row, forest
-from upliftlab.report.why import in_focus, money_axis
-from upliftlab.plan.currencies import currency_of
 from upliftlab.stats.ratio import UNSTABLE_DENOMINATOR
 from upliftlab.tipping import FUNDING
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from upliftlab.analysis import Analysis
     from upliftlab.profit import Profit
     from upliftlab.report.parts import Table
+    from upliftlab.report.style import Chart
     from upliftlab.stats.estimate import Estimate
     from upliftlab.tipping import Tipping
 
@@ -99,7 +100,7 @@ def _maturity(analysis: Analysis) -> Section | None:
     if facts.final:
         final = percent(_least(facts.final), signed=False)
         finding += f" and returns are final for {final} of orders"
-    charts = ()
+    charts: tuple[Chart, ...] = ()
     if curve:
         early, late = (shown_money(curve[i][2], currency) for i in (0, -1))
         finding += (
@@ -117,7 +118,7 @@ def _maturity(analysis: Analysis) -> Section | None:
 
 
 def _settling(analysis: Analysis) -> list[tuple[float, str, Estimate]]:
-    """Read off what the arm in focus sold more, net of refunds booked by each age of the order."""
+    """Read off what the arm in focus sold more, net of refunds booked by each age."""
     _, first = in_focus(analysis)
     return _settling_of(analysis, first.arm)
 
@@ -159,8 +160,8 @@ def _maturity_tables(analysis: Analysis, first: Profit) -> list[Table]:
         heads = ["1 hour" if d == 0 else names.window_name(int(d)) for d, *_ in curve]
         out.append(
             table(
-                f"Extra sales net of refunds booked so far, per {analysis.experiment.unit}, by age "
-                "of the order",
+                f"Extra sales net of refunds booked so far, per {analysis.experiment.unit}, by "
+                "age of the order",
                 ("arm", *heads),
                 rows,
             )
@@ -174,8 +175,8 @@ def _maturity_tables(analysis: Analysis, first: Profit) -> list[Table]:
             )
             for arm in analysis.effects.arms
         ]
-        heads = ("arm", "windows closed", "orders whose returns are final")
-        out.append(table("How final the data are", heads, rows))
+        how = ("arm", "windows closed", "orders whose returns are final")
+        out.append(table("How final the data are", how, rows))
     return out
 
 
@@ -233,8 +234,11 @@ def _tipping(analysis: Analysis) -> Section | None:
             else "."
         )
     everything = [(p, t) for p in analysis.profits for t in p.tipping]
-    tables = [_tipping_table(analysis, f"What would bring {called} to 0, one at a time",
-                             [(first, t) for t in reachable], is_open=True)] if reachable else []  # fmt: skip
+    tables = []
+    if reachable:
+        near = [(first, each) for each in reachable]
+        caption = f"What would bring {called} to 0, one at a time"
+        tables.append(_tipping_table(analysis, caption, near, is_open=True))
     tables.append(
         _tipping_table(analysis, "Every value, every arm, reachable or not", everything)
     )
@@ -244,8 +248,8 @@ def _tipping(analysis: Analysis) -> Section | None:
         finding=finding,
         tables=tuple(tables),
         notes=(
-            "Each value is changed alone, all else as measured. Reachable: 0 to 100 % of the coupon, "
-            "or 0 to 3 times a line as it is today.",
+            "Each value is changed alone, all else as measured.",
+            "Within reach: 0 to 100 % of the coupon, or 0 to 3 times a line as it is today.",
         ),
     )
 

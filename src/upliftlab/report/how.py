@@ -33,15 +33,16 @@ def _estimand(analysis: Analysis) -> Section:
     )
     finding = f"Arms were assigned at random, {design}"
     if math.isfinite(kept):
-        finding += f"; adjustment left {percent(kept, decimals=0, signed=False)} of the variance of sales"
+        left = percent(kept, decimals=0, signed=False)
+        finding += f"; adjustment left {left} of the variance of sales"
     notes = [_capital(words.with_arm_names(analysis, spaced(analysis.estimand)))]
     if analysis.effects.method:
         notes.append(f"Method: {analysis.effects.method}.")
     notes.append(_intervals(analysis))
     if has_rollout(analysis):
         notes.append(
-            f"Roll-out totals multiply the effect per {experiment.unit} by the number reached, over "
-            "the headline window; they hold as far as those reached are like those tested."
+            f"Roll-out totals multiply the effect per {experiment.unit} by the number reached, "
+            "over the headline window; they hold as far as those reached are like those tested."
         )
     notes += [line.note for line in analysis.economics.lines if line.note]
     return Section(
@@ -56,8 +57,8 @@ def _estimand(analysis: Analysis) -> Section:
 def _intervals(analysis: Analysis) -> str:
     level = percent(float(analysis.experiment.decide.confidence), decimals=0, signed=False)
     return (
-        f"Ranges are {level} intervals. An arm stops on its own range; it ships on the range that "
-        "counts all arms at once, a segment on the one that counts all declared segments. "
+        f"Ranges are {level} intervals. An arm stops on its own range; it ships on the range "
+        "that counts all arms at once, a segment on the one that counts all declared segments. "
         "Ratios have Fieller sets, so 0 lies in the set of profit per unit of campaign money "
         "exactly when it lies in the range of profit."
     )
@@ -90,7 +91,7 @@ def _counted(analysis: Analysis) -> Section:
         for line in words.cost_lines(analysis)
     ]
     rows += [
-        (name.replace("_", " "), "missing: neither plan nor data speak of it", "", "")
+        (names.cost_name(name), "missing: neither plan nor data speak of it", "", "")
         for name in analysis.economics.missing
     ]
     notes = (analysis.economics.note,) if analysis.economics.note else ()
@@ -132,8 +133,8 @@ def _provenance(analysis: Analysis) -> Section:
     return Section(
         key="provenance",
         title="Provenance",
-        finding=f"Made {found.made_at} by upliftlab {version} from plan {found.plan[:12]} and data "
-        f"{found.data[:12]}.",
+        finding=f"Made {found.made_at} by upliftlab {version} from plan {found.plan[:12]} and "
+        f"data {found.data[:12]}.",
         tables=(table("Fingerprints and versions", ("what", "value"), rows, text=2),),
     )
 

@@ -65,8 +65,8 @@ def _first(screen: FirstScreen) -> list[str]:
         )
         for row in screen.ladder
     ]
-    heads = (f"Where the {screen.ladder_of} lift went", *screen.windows, "")
-    lines += [*_rows(heads, rungs, set(range(1, len(heads) - 1))), ""]
+    columns = (f"Where the {screen.ladder_of} lift went", *screen.windows, "")
+    lines += [*_rows(columns, rungs, set(range(1, len(columns) - 1))), ""]
     for text in (
         screen.flips,
         screen.roi,

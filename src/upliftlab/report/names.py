@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from upliftlab.components import COUNTS, MONEY
+from upliftlab.lines import COST_LINES
 from upliftlab.report.numbers import NBSP, count, money
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ _LINES = {
     "coupon": "our coupon money",
     "commission": "creator commission",
 }
+_TIPPING = {
+    "goods_at_margin": "goods and running costs",
+    "commission": "the creator commission",
+}
+_COSTS = {line.name: line.label for line in COST_LINES}
 _GMV_LINES = {
     "gmv_platform": "GMV on the platform's dashboard",
     "gmv_merchant": "GMV the shop books",
@@ -152,7 +158,17 @@ def line_name(line: LineEffect, profit: Profit | None = None) -> str:
 
 def tipping_name(name: str, label: str) -> str:
     """Name what would have to change."""
-    return _LINES.get(name, label)
+    return _TIPPING.get(name) or _LINES.get(name, label)
+
+
+def cost_name(name: str) -> str:
+    """Name a cost line that is missing.
+
+    Examples:
+        >>> cost_name("tech_fee")
+        'platform technical service fee'
+    """
+    return _COSTS.get(name, name.replace("_", " "))
 
 
 def party_name(party: str) -> str:
@@ -169,8 +185,8 @@ def window_name(days: int | None) -> str:
     """Name a window.
 
     Examples:
-        >>> window_name(60), window_name(1), window_name(None)
-        ('60\\xa0days', '1\\xa0day', 'whole table')
+        >>> window_name(60).split(), window_name(1).split(), window_name(None)
+        (['60', 'days'], ['1', 'day'], 'whole table')
     """
     if days is None:
         return "whole table"

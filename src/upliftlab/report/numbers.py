@@ -157,8 +157,8 @@ def percent(share: float, *, decimals: int = 1, signed: bool = True) -> str:
     """Print a share in percent; a sign is kept where the number itself rounds to 0.
 
     Examples:
-        >>> percent(0.2023), percent(0.8, decimals=0, signed=False)
-        ('+20.2\\xa0%', '80\\xa0%')
+        >>> percent(0.2023).split(), percent(0.8, decimals=0, signed=False).split()
+        (['+20.2', '%'], ['80', '%'])
     """
     if not math.isfinite(share):
         return NONE
@@ -170,8 +170,8 @@ def count(n: float) -> str:
     """Print how many.
 
     Examples:
-        >>> count(800_000), count(1_200_000)
-        ('800,000', '1.2\\xa0M')
+        >>> count(800_000), count(1_200_000).split()
+        ('800,000', ['1.2', 'M'])
     """
     if n >= 1_000_000 and n % 100_000 == 0:
         return f"{n / 1_000_000:.1f}".removesuffix(".0") + f"{NBSP}M"
@@ -245,7 +245,7 @@ def _range(
     step: float,
     forms: tuple[Callable[[float, float], str], Callable[[float, float], str]],
 ) -> tuple[str, str]:
-    """Words and table form of a set; two half-lines and the whole line have words of their own."""
+    """Words and table form of a set; unbounded sets have words of their own."""
     if shape == "everything":
         return _ANY, _ANY
     if shape == "none" or not all(map(math.isfinite, ends)):

@@ -73,7 +73,7 @@ def forest(name: str, rows: Sequence[Row], axis: Axis, alt: str) -> Chart:
 
 
 def waterfall(name: str, rows: Sequence[Row], axis: Axis, alt: str) -> Chart:
-    """Draw bars that start where the one before ended and add to the last, which is the total."""
+    """Draw bars that start where the one before ended and add to the last, the total."""
     return Chart(
         name=name,
         alt=alt,

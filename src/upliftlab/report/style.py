@@ -6,7 +6,7 @@ import io
 import re
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ _VARIABLES = {
 WIDE, NARROW = 920, 350
 TEXT, SMALL = 14.0, 12.5
 
-_RC = {
+_RC: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "upliftlab",
     "font.family": ["DejaVu Sans"],
@@ -141,7 +141,7 @@ class Sheet:
         """Draw it as an SVG element for inlining: no fonts, no dates, no colours of its own."""
         out = io.StringIO()
         with warnings.catch_warnings():
-            # Text stays text: the reader's browser has the glyphs that the measuring font lacks.
+            # Text stays text: the reader's browser has glyphs that the measuring font lacks.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             self.figure.savefig(out, format="svg", metadata={"Date": None})
         return _cleaned(out.getvalue(), prefix)

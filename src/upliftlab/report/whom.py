@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from upliftlab.report import names, words
+from upliftlab.report.focus import followed, in_focus, money_axis
 from upliftlab.report.numbers import (
     NONE,
     Shown,
@@ -18,7 +19,6 @@ from upliftlab.report.numbers import (
 )
 from upliftlab.report.parts import Item, Section, table
 from upliftlab.report.plots import Row, forest
-from upliftlab.report.why import followed, in_focus, money_axis
 
 if TYPE_CHECKING:
     from upliftlab.analysis import Analysis
@@ -59,8 +59,8 @@ def _segments(analysis: Analysis) -> Section:
         charts=(forest("segments", rows, axis, alt=finding),) if rows else (),
         tables=(_segment_table(analysis),),
         notes=(
-            "Ranges in the chart count all declared segments at once. Segments that the plan does "
-            "not name are exploratory and are not shown.",
+            "Ranges in the chart count all declared segments at once.",
+            "Segments that the plan does not name are exploratory and are not shown.",
         ),
     )
 
@@ -184,8 +184,8 @@ def _guardrail_text(analysis: Analysis, m: MetricEffect) -> str:
     called = names.arm_names(analysis.experiment)[m.arm]
     shown = _effect(analysis, m)
     return (
-        f"{_name(analysis, m)} with {called}: {shown.with_range}; it may get worse by {m.margin} "
-        f"and {_STATES[m.state][1]}."
+        f"{_name(analysis, m)} with {called}: {shown.with_range}; it may get worse by "
+        f"{m.margin} and {_STATES[m.state][1]}."
     )
 
 

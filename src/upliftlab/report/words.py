@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from upliftlab.checks import FAIL, MATURITY, PASS, WARN
@@ -72,7 +73,7 @@ def verdict_of(analysis: Analysis, arm: str) -> Verdict:
 
 
 def focus(analysis: Analysis) -> str:
-    """Pick the arm whose ladder is shown first: the one with most to decide, then most money."""
+    """Pick the arm whose ladder is shown first: most to decide, then most money."""
 
     def weight(profit: Profit) -> tuple[int, float]:
         decision = decisions_of(analysis).get(profit.arm)
@@ -144,13 +145,15 @@ def check_text(analysis: Analysis, check: Check) -> str:
 def with_arm_names(analysis: Analysis, text: str) -> str:
     """Write arms as readers know them: coupons by their amount."""
     for label, shown in names.arm_names(analysis.experiment).items():
-        if shown != label and shown != "control" and ("_" in label or "-" in label):
-            text = re.sub(rf"(?<![\w-]){re.escape(label)}(?![\w-])", lambda _, s=shown: s, text)
+        if shown not in {label, "control"} and ("_" in label or "-" in label):
+            # A function, because a name from outside may hold a backslash.
+            named = re.compile(rf"(?<![\w-]){re.escape(label)}(?![\w-])")
+            text = named.sub(partial(_always, shown), text)
     return text
 
 
 def flips(analysis: Analysis, arm: str) -> str:
-    """Say what would turn the sign of profit: our share of the coupon, else the nearest value."""
+    """Say what would turn the sign of profit."""
     found = nearest_tipping(analysis.profit_of(arm))
     if found is None:
         return f"Flips if: {NOTHING_FLIPS}"
@@ -171,7 +174,8 @@ def tipping_text(found: Tipping) -> str:
     if found.name == FUNDING:
         side = "less" if at < found.now else "more"
         now = percent(found.now, decimals=0, signed=False)
-        return f"we pay {side} than {percent(at, decimals=0, signed=False)} of the coupon (now {now})"
+        share = percent(at, decimals=0, signed=False)
+        return f"we pay {side} than {share} of the coupon (now {now})"
     name = names.tipping_name(found.name, found.label)
     side = "lower" if at < 1 else "higher"
     verb = "are" if found.name in _PERCENT_OF or name.endswith("s") else "is"
@@ -186,7 +190,8 @@ def return_on_money(analysis: Analysis, arm: str) -> str:
     if not shown.value:
         return f"Profit per {one} of campaign money: {shown.text}"
     if math.isfinite(profit.attributed_roi):
-        return f"Dashboard coupon ROI {profit.attributed_roi:.1f} → profit per {one}: {shown.value}"
+        roi = f"{profit.attributed_roi:.1f}"
+        return f"Dashboard coupon ROI {roi} → profit per {one}: {shown.value}"
     return f"Profit per {one} of {campaign_money(analysis)}: {shown.with_range}"
 
 
@@ -240,10 +245,11 @@ def counted_costs(analysis: Analysis) -> str:
     costs = cost_lines(analysis)
     yours = sum(line.status != "assumed" for line in costs)
     assumed = len(costs) - yours
-    missing = [name.replace("_", " ") for name in analysis.economics.missing]
+    missing = [names.cost_name(name) for name in analysis.economics.missing]
+    named = missing if len(missing) <= 3 else [*missing[:2], f"{len(missing) - 2} more"]
     noun = "cost line" if yours == 1 else "cost lines"
     parts = [f"{yours} {noun} yours", f"{assumed} assumed"]
-    parts.append(f"{len(missing)} missing ({', '.join(missing)})" if missing else "0 missing")
+    parts.append(f"{len(missing)} missing ({names.listed(named)})" if missing else "0 missing")
     vat = f"VAT {analysis.economics.vat}, {analysis.experiment.currency}"
     return f"{' · '.join(parts)}. {vat}"
 
@@ -258,7 +264,7 @@ def next_step(analysis: Analysis) -> str:
     blocked = blocking(analysis)
     if blocked:
         name = blocked[0].name.replace("_", " ")
-        return f"find out why the check of {name} failed, correct the data or rerun, and read again"
+        return f"find out why the check of {name} failed, correct it or rerun, then read again"
     called = names.arm_names(analysis.experiment)
     found = decisions_of(analysis).values()
     words = {arm: verdict_of(analysis, arm).word for arm in called}
@@ -348,6 +354,10 @@ def _maturity(analysis: Analysis) -> str:
 
 def _first(analysis: Analysis, checks: list[Check]) -> str:
     return check_text(analysis, checks[0])
+
+
+def _always(text: str, _: re.Match[str]) -> str:
+    return text
 
 
 def _lower(text: str) -> str:
