@@ -15,11 +15,13 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import summary
 from upliftlab.simulate import preset
-from upliftlab.simulate.realised import Fate
+
+if TYPE_CHECKING:
+    from upliftlab.simulate.realised import Fate
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / "benchmarks" / ".state"
@@ -40,6 +42,21 @@ class Study:
 
 STUDIES = (
     Study(
+        name="decision",
+        preset="gmv_up_profit_down",
+        customers=1_600_000,
+        runs=100,
+        first_seed=300_000,
+        follow_up="expected",
+    ),
+    Study(
+        name="decision_null",
+        preset="null",
+        customers=1_600_000,
+        runs=100,
+        first_seed=310_000,
+    ),
+    Study(
         name="coverage",
         preset="gmv_up_profit_down",
         customers=80_000,
@@ -47,15 +64,11 @@ STUDIES = (
         first_seed=100_000,
     ),
     Study(
-        name="false_positives", preset="aa", customers=40_000, runs=4_000, first_seed=200_000
-    ),
-    Study(
-        name="decision",
-        preset="gmv_up_profit_down",
-        customers=1_600_000,
-        runs=100,
-        first_seed=300_000,
-        follow_up="expected",
+        name="false_positives",
+        preset="aa",
+        customers=40_000,
+        runs=4_000,
+        first_seed=200_000,
     ),
     Study(
         name="decision_drawn",
@@ -65,16 +78,19 @@ STUDIES = (
         first_seed=300_000,
     ),
     Study(
-        name="decision_null", preset="null", customers=1_600_000, runs=100, first_seed=310_000
-    ),
-    Study(
         name="decision_platform_funded",
         preset="platform_funded",
         customers=1_600_000,
-        runs=100,
+        runs=40,
         first_seed=320_000,
     ),
-    Study(name="decision_srm", preset="srm", customers=1_600_000, runs=100, first_seed=330_000),
+    Study(
+        name="decision_srm",
+        preset="srm",
+        customers=1_600_000,
+        runs=40,
+        first_seed=330_000,
+    ),
 )
 
 

@@ -58,8 +58,8 @@ def report(
         "",
         (
             "`decision` follows the process as written, with follow-up orders at their "
-            "expected profit; `decision_drawn` draws the fate of each follow-up order, which is "
-            "noisier (26 instead of 22.5 yuan per customer)."
+            "expected profit; `decision_drawn` draws the fate of each follow-up order, which "
+            "is noisier (26 instead of 22.5 yuan per customer)."
         ),
         "",
         *_verdict_lines(verdicts, studies),

@@ -65,7 +65,9 @@ MESSAGES = {
         f"unit is '{'x' * 57}...'; write less.",
     ),
     "shares": (
-        DefinitionError.shares("arms of experiment 'free_shipping'", [HALF, TWO_FIFTHS]),
+        DefinitionError.shares(
+            "arms of experiment 'free_shipping'", [HALF, TWO_FIFTHS], Rate(Fraction(9, 10))
+        ),
         (
             "arms of experiment 'free_shipping' have shares 50% + 40% = 90%; "
             "shares must add up to 100%."

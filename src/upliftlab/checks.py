@@ -23,7 +23,17 @@ MATURITY = "maturity"
 ATTRITION = "missing_outcomes"
 COVERAGE = "join_coverage"
 LEDGER = "ledger_identity"
-BLOCKING = (SAMPLE_RATIO, ATTRITION, COVERAGE, MATURITY, LEDGER, "reconciliation", "cross_arm")
+MONEY_UNIT = "money_unit"
+BLOCKING = (
+    SAMPLE_RATIO,
+    ATTRITION,
+    COVERAGE,
+    MATURITY,
+    LEDGER,
+    "reconciliation",
+    "cross_arm",
+    MONEY_UNIT,
+)
 """Checks whose failure leaves no verdict."""
 
 ALPHA = 0.001
@@ -77,7 +87,8 @@ def check_sample_ratio(
         Fabijan et al. (2019), *KDD '19*: a threshold of 0.001.
 
     Examples:
-        >>> check_sample_ratio({"a": {"": 821_588}, "b": {"": 815_482}}, {"a": .5, "b": .5}).verdict
+        >>> counts = {"a": {"": 821_588}, "b": {"": 815_482}}
+        >>> check_sample_ratio(counts, {"a": 0.5, "b": 0.5}).verdict
         'fail'
     """
     arms = list(shares)
@@ -160,7 +171,11 @@ def check_coverage(facts: Facts) -> Check | None:
     p = _homogeneity(lost, total) if any(lost.values()) else 1.0
     failed = p < ALPHA
     verdict = FAIL if failed else WARN if share < 0.99 else PASS
-    tail = "arms differ: customers were lost after assignment" if failed else "the same in all arms"
+    tail = (
+        "arms differ: customers were lost after assignment"
+        if failed
+        else "the same in all arms"
+    )
     return Check(
         name=COVERAGE,
         verdict=verdict,
@@ -211,7 +226,11 @@ def check_leakage(facts: Facts, assigned: Mapping[str, int], control: str) -> Ch
     seen = facts.saw_other[control]
     share = seen / max(assigned.get(control, 0), 1)
     verdict = PASS if seen == 0 else WARN
-    text = f"{share:.1%} of control saw or claimed a coupon" if seen else "no control customer saw a coupon"
+    text = (
+        f"{share:.1%} of control saw or claimed a coupon"
+        if seen
+        else "no control customer saw a coupon"
+    )
     tail = "; effects are diluted by about as much" if share > 0.01 else ""
     return Check(
         name="leakage",
@@ -246,9 +265,7 @@ def check_stacking(facts: Facts, control: str) -> Check | None:
     )
 
 
-def check_funding(
-    facts: Facts, stated: Mapping[str, float] | None
-) -> Check | None:
+def check_funding(facts: Facts, stated: Mapping[str, float] | None) -> Check | None:
     """Compare who paid for coupons according to the orders with what the plan states."""
     total = sum(facts.funding.values())
     if not total or stated is None:
@@ -286,17 +303,60 @@ def check_ledger(facts: Facts) -> Check | None:
     )
 
 
+def check_money_unit(facts: Facts, suffix: str, faces: Sequence[float]) -> Check | None:
+    """Compare the coupon money per redeemed order with the plan's face values.
+
+    Yuan read as fen, or fen as yuan, are wrong by a factor of a hundred, which no stacking
+    and no threshold explains.
+
+    Args:
+        facts: Totals of components.
+        suffix: Window of the totals, such as "@60d".
+        faces: Face values of the arms' coupons, in minor units.
+    """
+    total = sum(
+        facts.totals.get(f"{who}_coupon{suffix}", 0.0) for who in ("merchant", "platform")
+    )
+    redeemed = facts.totals.get(f"orders_redeemed{suffix}", 0.0)
+    given = [face for face in faces if face > 0]
+    if not redeemed or not given:
+        return None
+    each = total / redeemed
+    typical = sum(given) / len(given)
+    ratio = each / typical
+    failed = not 1 / 20 < ratio < 20
+    tail = ": yuan and fen are mixed up" if failed else ""
+    return Check(
+        name=MONEY_UNIT,
+        verdict=FAIL if failed else PASS,
+        message=(
+            f"Money: a redeemed coupon is worth {each / 100:,.2f} in the orders and "
+            f"{typical / 100:,.2f} on average in the plan{tail}."
+        ),
+        value=ratio,
+        threshold=20.0,
+    )
+
+
 def check_reconciliation(facts: Facts, suffix: str) -> Check | None:
     """Compare component totals with what finance booked, to half a percent."""
     if not facts.finance:
         return None
+    unknown = [name for name in facts.finance if {name + suffix, name}.isdisjoint(facts.totals)]
+    if unknown:
+        return Check(
+            name="reconciliation",
+            verdict=FAIL,
+            message=f"Finance: nothing was measured to compare with {unknown[0]!r}.",
+            threshold=0.005,
+        )
     worst, where = 0.0, ""
     for component, booked in facts.finance.items():
-        measured = facts.totals.get(component + suffix, facts.totals.get(component, float("nan")))
+        measured = facts.totals.get(component + suffix, facts.totals.get(component, 0.0))
         gap = abs(measured - booked) / abs(booked) if booked else abs(measured)
-        if not gap <= worst:
+        if gap > worst:
             worst, where = gap, component
-    failed = not worst <= 0.005
+    failed = worst > 0.005
     detail = f"{where} differs by {worst:.2%}" if where else "no difference"
     return Check(
         name="reconciliation",
@@ -325,6 +385,8 @@ def check_balance(
     at = {label[0]: i for i, label in enumerate(by_arm.labels)}
     worst, worst_arm = 1.0, ""
     treated = [arm for arm in arms if arm != control and arm in at]
+    if control not in at or min(by_arm.n, default=0) < 2:
+        return None
     for arm in treated:
         i, c = at[arm], at[control]
         gap = by_arm.mean[i] - by_arm.mean[c]
@@ -336,8 +398,10 @@ def check_balance(
         if p < worst:
             worst, worst_arm = p, arm
     failed = worst < ALPHA
-    text = f"customers of {worst_arm} differ from control before the test" if failed else (
-        "customers of all arms were alike before the test"
+    text = (
+        f"customers of {worst_arm} differ from control before the test"
+        if failed
+        else ("customers of all arms were alike before the test")
     )
     return Check(
         name="balance",
@@ -356,9 +420,16 @@ def check_outliers(tails: Mapping[str, Tail], what: str) -> Check | None:
     """
     if not tails:
         return None
-    need = max(355 * tail.skewness**2 for tail in tails.values() if np.isfinite(tail.skewness))
+    skewed = [tail.skewness for tail in tails.values() if np.isfinite(tail.skewness)]
+    if not skewed:
+        return Check(
+            name="outliers",
+            verdict=INFO,
+            message=f"Outliers: {what} does not vary, so no customer stands out.",
+        )
+    need = max(355 * skewness**2 for skewness in skewed)
     least = min(tail.n for tail in tails.values())
-    top = max(tail.largest / tail.total for tail in tails.values() if tail.total > 0)
+    top = max((x.largest / x.total for x in tails.values() if x.total > 0), default=0.0)
     thin, heavy = least < need, top > 0.05
     text = f"the largest customer holds {top:.2%} of an arm's {what}"
     size = f"the smallest arm has {least:,} customers and its skewness asks for {need:,.0f}"

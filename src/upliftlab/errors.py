@@ -15,14 +15,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from datetime import date
-
-    from upliftlab.plan.quantities import Rate
 
 
 def nearest(found: str, allowed: Iterable[str]) -> str:
@@ -126,10 +123,9 @@ class DefinitionError(UpliftlabError):
         return cls(Problem(message=f"{what} is {shown}; {fix}.", where=what))
 
     @classmethod
-    def shares(cls, owner: str, shares: Sequence[Rate]) -> DefinitionError:
+    def shares(cls, owner: str, shares: Sequence[object], total: object) -> DefinitionError:
         """Shares of a whole that are not the whole."""
         parts = " + ".join(map(str, shares))
-        total = type(shares[0])(sum((share.value for share in shares), Fraction(0)))
         return cls(f"{owner} have shares {parts} = {total}; shares must add up to 100%.")
 
     @classmethod
@@ -473,7 +469,6 @@ class DataError(UpliftlabError):
             f"table {table!r} has sums of squares below n x mean squared, which no data have; "
             "check that sum:a*a adds up squares of the same rows as sum:a."
         )
-
 
     @classmethod
     def unknown_mapping(cls, column: str, table: str, allowed: Collection[str]) -> DataError:

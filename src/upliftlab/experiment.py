@@ -17,6 +17,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticUndefined
 
+from upliftlab.errors import DefinitionError, Problem
+from upliftlab.lines import PRESETS
 from upliftlab.plan.costs import Costs
 from upliftlab.plan.currencies import CODES
 from upliftlab.plan.definition import (
@@ -31,8 +33,6 @@ from upliftlab.plan.definition import (
     located,
     problems_of,
 )
-from upliftlab.errors import DefinitionError, Problem
-from upliftlab.lines import PRESETS
 from upliftlab.plan.metrics import PROFIT, STANDARD, Metric
 from upliftlab.plan.parts import (
     Arm,
@@ -45,6 +45,7 @@ from upliftlab.plan.parts import (
     without_covariates,
 )
 from upliftlab.plan.rules import broken_rules, grain_of
+from upliftlab.plan.sources import Data, Simulated, Source
 from upliftlab.plan.words import (
     BUILT_DESIGNS,
     BUILT_KINDS,
@@ -60,14 +61,13 @@ from upliftlab.plan.words import (
     Zone,
     is_zone,
 )
-from upliftlab.plan.sources import Data, Simulated, Source
 from upliftlab.plan.yaml_source import Document, read, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from upliftlab.plan.rules import KeyPath
     from upliftlab.plan.quantities import Margin
+    from upliftlab.plan.rules import KeyPath
 
 _ONLY_WORDS = ("owner", "question")
 _ONLY_PLACES = ("file", "table", "sql", "engine", "encoding", "sheet")

@@ -147,7 +147,7 @@ def pnl(
 
     Examples:
         >>> from upliftlab.economics import Economics, Line
-        >>> lines = (
+        >>> lines = tuple(
         ...     Line(name=name, label=name, stage="order", flows={"merchant": {"kept": rate}})
         ...     for name, rate in (("sales", 1.0), ("fee", -0.044))
         ... )

@@ -56,9 +56,7 @@ def test_a_partial_refund_takes_its_share_of_everything(shop):
 
 def test_partial_refunds_of_two_kinds_are_told_apart(shop):
     """A quarter cancelled before shipping and a half returned: each where it belongs."""
-    back = shop.refunds(
-        {"type": "cancel_preship", "amount_fen": 2_500}, {"amount_fen": 5_000}
-    )
+    back = shop.refunds({"type": "cancel_preship", "amount_fen": 2_500}, {"amount_fen": 5_000})
     found = shop.totals(refunds=back)
 
     # The line's 75 % are 7,875 fen; a third of it, 2,625, was cancelled.
@@ -116,9 +114,7 @@ def test_refunds_with_and_without_line_add_up(shop):
 def test_an_order_paid_by_coupons_alone_is_refunded_whole(shop):
     """No cash to take a share of: the refund takes the line."""
     line = {"cash_fen": 0, "platform_coupon_fen": 10_500}
-    found = shop.totals(
-        order_lines=shop.lines(line), refunds=shop.refunds({"amount_fen": 0})
-    )
+    found = shop.totals(order_lines=shop.lines(line), refunds=shop.refunds({"amount_fen": 0}))
 
     assert found["kept_sales"] == 0
 

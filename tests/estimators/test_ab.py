@@ -51,9 +51,7 @@ def cells_from(parts, names):
 
 def clustered(arms):
     """Cells and cluster cells from {arm: (sizes, sums)} of one component."""
-    found = {
-        arm: cluster_stats.arm_mean(sizes, sums) for arm, (sizes, sums) in arms.items()
-    }
+    found = {arm: cluster_stats.arm_mean(sizes, sums) for arm, (sizes, sums) in arms.items()}
     plain = cells_from(
         {arm: (int(f.n), f.mean, np.zeros((1, 1))) for arm, f in found.items()}, ["y"]
     )
@@ -166,8 +164,8 @@ C7 = {
 def test_cuped_can_turn_the_sign():
     """Case C7 of tea-tasting 1.14.0: +0.400 unadjusted, -1.3549 adjusted.
 
-    Its slope comes from all units as one sample, arm means included: ``theta="joint"``. Its p
-    (0.38352) rests on one pooled variance; ours is 0.372 with one per arm.
+    Its slope comes from all units as one sample, arm means included: ``theta="joint"``. The
+    default, a slope per arm, says -1.4034.
     """
     cells = cells_from(C7, ["revenue", "before"])
     plain = estimate(cells.select(["revenue"]), arms=["c", "t"], control="c")
@@ -180,6 +178,11 @@ def test_cuped_can_turn_the_sign():
     assert found.control == pytest.approx(5.854699824608279, abs=1e-8)
     assert found.treatment == pytest.approx(4.499806580760877, abs=1e-8)
     assert found.effect.estimate == pytest.approx(-1.3548932438474015, abs=1e-8)
+    assert found.effect.p_value == pytest.approx(0.38351536684388066, abs=1e-8)
+    per_arm = estimate(cells, arms=["c", "t"], control="c", covariates=["before"])
+    assert effect_of(per_arm, name="revenue").effect.estimate == pytest.approx(
+        -1.40338, abs=1e-5
+    )
 
 
 def test_cuped_per_arm_is_the_formula_for_two_arms():
@@ -310,7 +313,12 @@ def test_mechanical_and_behavioural_parts_share_one_covariance():
 
 def ramp_up():
     """100 T and 900 C with outcome 0 in week 1, 500 and 500 with outcome 10 in week 2."""
-    sizes = {("t", "1"): (100, 0), ("c", "1"): (900, 0), ("t", "2"): (500, 10), ("c", "2"): (500, 10)}
+    sizes = {
+        ("t", "1"): (100, 0),
+        ("c", "1"): (900, 0),
+        ("t", "2"): (500, 10),
+        ("c", "2"): (500, 10),
+    }
     blocks = {label: np.full((n, 1), float(y)) for label, (n, y) in sizes.items()}
     return cells_of(blocks, keys=("arm", "week"))
 
@@ -325,7 +333,7 @@ def test_a_ramp_up_is_no_effect():
 
 
 def test_a_shared_control_makes_totals_depend():
-    """Three arms and a control of 1,000, sd 10: SE of the summed totals 1,095.45, not 774.60."""
+    """Three arms and a control of 1,000, sd 10: SE of summed totals 1,095.45, not 774.60."""
     parts = {arm: population(1000, [0.0], [[100.0]]) for arm in ("a", "b", "c", "control")}
     arms = ["control", "a", "b", "c"]
     effects = estimate(cells_from(parts, ["y"]), arms=arms, control="control")

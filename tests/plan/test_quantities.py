@@ -11,8 +11,8 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, strategies as st
 
-from upliftlab.plan.currencies import CODES, currency_of
 from upliftlab.errors import DefinitionError
+from upliftlab.plan.currencies import CODES, currency_of
 from upliftlab.plan.quantities import (
     Money,
     Points,

@@ -80,7 +80,8 @@ def once(
     total = engine.one(table.aggregate(rows=ibis._.count()))["rows"]
     good = kept.filter(single & inside).drop("_last", "_rows")
     aside = _set_aside(engine, source, kept, first, int(total))
-    counts = _counts(engine, good, strata)
+    found = _counts(engine, good, strata)
+    counts = {arm: found[arm] for arm in arms if arm in found}
     absent = set(arms) - set(counts)
     if absent:
         raise DataError.arm_without_units(absent, source)
@@ -175,7 +176,8 @@ def _number(column: ibis.Value, name: str) -> ibis.Value:
     """Read a covariate as a number; yes and no of text files are 1 and 0."""
     kind = column.type()
     if kind.is_string():
-        return ibis.coalesce(as_number(column), as_flag(column).ifelse(1.0, 0.0))
+        flag = as_flag(column)
+        return ibis.coalesce(as_number(column), ibis.cases((flag, 1.0), (~flag, 0.0)))
     if not (kind.is_numeric() or kind.is_boolean()):
         raise DataError.wrong_type(name, "users", found=str(kind), wanted=COVARIATES)
     return as_number(column)

@@ -147,7 +147,7 @@ def _workbook(path: Path, sheet: str | None) -> Any:  # noqa: ANN401
         with pd.ExcelFile(path) as book:
             if sheet is not None and sheet not in book.sheet_names:
                 raise DataError.no_sheet(path.name, sheet, [str(n) for n in book.sheet_names])
-            frame = book.parse(sheet if sheet is not None else 0, dtype=object)
+            frame = pd.read_excel(book, sheet_name=sheet or 0, dtype=object)
     except (BadZipFile, KeyError, OSError):
         problem = "it is no workbook"
         raise DataError.query_failed(path.stem, path.name, problem) from None

@@ -74,8 +74,14 @@ def full_units(prepared: Prepared) -> ibis.Table:
         return prepared.assigned
     facts = prepared.active.select("unit", *prepared.components)
     if prepared.flagged is not None:
-        missing = {n: ibis.literal(0) for n in prepared.components if n not in prepared.flags}
-        flagged = prepared.flagged.mutate(**missing).select("unit", *prepared.components)
+        some = prepared.flagged
+        columns = {
+            name: (some[name] if name in prepared.flags else ibis.literal(0)).cast(
+                facts[name].type()
+            )
+            for name in prepared.components
+        }
+        flagged = some.select("unit", **columns)
         facts = facts.union(flagged)
     joined = prepared.assigned.left_join(facts, "unit").drop("unit_right")
     return joined.mutate(**{name: joined[name].fill_null(0) for name in prepared.components})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ibis
@@ -90,8 +91,11 @@ class OrderTables:
     def _tidy(self, name: str, raw: ibis.Table) -> frozenset[str]:
         """Look for ids that need no trimming, in columnar files and tables only."""
         source, given = self.sources.get(name), self.given.get(name)
-        place = str(given or (source and source.file) or "")
-        is_columnar = place.endswith(".parquet") or bool(source and source.table)
+        if given is not None:
+            is_columnar = isinstance(given, Path)
+        else:
+            place = str(source.file) if source and source.file else ""
+            is_columnar = place.endswith(".parquet") or bool(source and source.table)
         if not is_columnar:
             return frozenset()
         mapping = dict(source.columns) if source else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -307,10 +308,22 @@ def _from_pandas(name: str, frame: Any) -> Any:  # noqa: ANN401
 
 
 def _named(engine: Engine, name: str, table: str) -> ibis.Table:
-    have = engine.backend.list_tables()
-    if table not in have:
-        raise DataError.missing_table(table, f"source {name!r}", have)
-    return engine.backend.table(table)
+    """Find a table, perhaps within a schema: shop.order_lines."""
+    *schema, bare = table.split(".")
+    try:
+        return engine.backend.table(bare, database=".".join(schema) or None)
+    except engine_errors():
+        with _without_old_names():
+            have = engine.backend.list_tables(database=".".join(schema) or None)
+        raise DataError.missing_table(table, f"source {name!r}", have) from None
+
+
+@contextmanager
+def _without_old_names() -> Iterator[None]:
+    """Let ibis call its engine by names that the engine is about to drop."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
 
 
 def _sql(engine: Engine, name: str, source: Source, how: Reading) -> ibis.Table:
@@ -319,6 +332,7 @@ def _sql(engine: Engine, name: str, source: Source, how: Reading) -> ibis.Table:
         raise DataError.missing_file(name, str(source.sql))
     text = path.read_text(encoding="utf-8").strip().rstrip(";")
     try:
-        return engine.backend.sql(text)
+        with _without_old_names():
+            return engine.backend.sql(text)
     except engine_errors() as problem:
         raise DataError.query_failed(name, str(source.sql), said(problem)) from None

@@ -241,7 +241,7 @@ def _adjusted(blocks: _Blocks, slopes: Floats, k: int) -> tuple[Floats, Floats]:
 
 
 def _own(blocks: _Blocks, slopes: Floats, k: int) -> Floats:
-    """Covariance [A, K, K] of each arm's mean of y - B x, strata weighed, from its own units."""
+    """Covariance [A, K, K] of each arm's mean of y - B x, strata weighed, of its own units."""
     total = blocks.n.sum(axis=0)
     weight = total / total.sum()
     out = np.zeros((len(blocks.n), k, k))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, PlainValidator, ValidationInfo, WithJsonSchema
 
+from upliftlab.lines import PRESETS, STATED_KINDS
 from upliftlab.plan.definition import (
     Amount,
     AmountPerUnit,
@@ -17,7 +18,6 @@ from upliftlab.plan.definition import (
     ShareOrOrders,
     word_in,
 )
-from upliftlab.lines import PRESETS, STATED_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

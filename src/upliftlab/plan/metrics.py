@@ -13,8 +13,8 @@ from pydantic import (
     model_validator,
 )
 
-from upliftlab.plan.definition import Definition, MarginField, Text, word_in
 from upliftlab.errors import DefinitionError
+from upliftlab.plan.definition import Definition, MarginField, Text, word_in
 
 ROLES = ("primary", "secondary", "guardrail")
 DIRECTIONS = ("up", "down")

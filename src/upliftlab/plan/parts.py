@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
 
+from upliftlab.errors import DefinitionError
 from upliftlab.plan.definition import (
     FROM_ORDERS,
     Amount,
@@ -22,7 +23,6 @@ from upliftlab.plan.definition import (
     Text,
     Truth,
 )
-from upliftlab.errors import DefinitionError
 from upliftlab.plan.quantities import Rate, parse_days, print_days
 
 
@@ -156,8 +156,9 @@ class FundingSplit(Definition):
                 raise DefinitionError.unreadable(
                     "who_pays", {}, "write from_orders or {merchant: 80%, platform: 20%}"
                 )
-        elif sum(share.value for share in stated.values()) != 1:
-            raise DefinitionError.shares("the parties of who_pays", list(stated.values()))
+        elif (total := sum(share.value for share in stated.values())) != 1:
+            parties = list(stated.values())
+            raise DefinitionError.shares("the parties of who_pays", parties, Rate(total))
         return self
 
 

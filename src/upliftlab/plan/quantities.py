@@ -9,8 +9,8 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
-from upliftlab.plan.currencies import Currency, currency_of
 from upliftlab.errors import DefinitionError
+from upliftlab.plan.currencies import Currency, currency_of
 
 _NUMBER = r"[+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?"
 _WITH_UNIT = re.compile(rf"({_NUMBER})\s*(\D*)")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
 from itertools import chain
 from typing import Any
 
 from upliftlab.components import COUNTS, MONEY, NAMES
+from upliftlab.errors import DefinitionError
 from upliftlab.plan.costs import SAID_TWICE
 from upliftlab.plan.currencies import CODES, currency_of
 from upliftlab.plan.definition import Definition
-from upliftlab.errors import DefinitionError
 from upliftlab.plan.metrics import PROFIT, STANDARD
 from upliftlab.plan.quantities import Money, Points, Rate
 from upliftlab.plan.sources import ORDER_TABLES
@@ -99,8 +100,9 @@ def _arms(written: Plan) -> Iterator[Finding]:
                 ("arms", name, "share"),
                 DefinitionError.unreadable(place, "0%", "give the arm a share or remove it"),
             )
-    if len(known) == len(shares) and sum(share.value for share in known) != 1:
-        yield path, DefinitionError.shares(f"arms of {owner}", known)
+    total = sum((share.value for share in known), Fraction(0))
+    if len(known) == len(shares) and total != 1:
+        yield path, DefinitionError.shares(f"arms of {owner}", known, Rate(total))
 
 
 def _components(written: Plan) -> Iterator[Finding]:

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import PlainValidator, ValidationInfo, WithJsonSchema
 
+from upliftlab.errors import DefinitionError
 from upliftlab.plan.currencies import CODES
 from upliftlab.plan.definition import text_of, word_in
-from upliftlab.errors import DefinitionError
 
 KINDS = ("smart_coupon", "dual_commission", "ads_budget", "custom")
 BUILT_KINDS = ("smart_coupon", "custom")

@@ -71,6 +71,7 @@ def _checks(analysis: Analysis) -> Section:
         )
         for check in ordered
     ]
+    heads = ("check", "result", "value", "threshold", "forbids a verdict")
     return Section(
         key="checks",
         title="Checks",
@@ -80,7 +81,7 @@ def _checks(analysis: Analysis) -> Section:
             for c in ordered
         ),
         tables=(
-            table("Values and thresholds", ("check", "result", "value", "threshold", "blocks"),
+            table("Values and thresholds", heads,
                   rows, text=2),
         ),
         notes=tuple(_sentence(spaced(note)) for note in analysis.notes),
@@ -156,7 +157,7 @@ def _maturity_tables(analysis: Analysis, first: Profit) -> list[Table]:
         rows = []
         for profit in analysis.profits:
             shown = [shown_money(e, currency) for *_, e in _settling_of(analysis, profit.arm)]
-            rows.append((called[profit.arm], *(s.with_range for s in shown)))
+            rows.append((called[profit.arm], *(s.compact for s in shown)))
         heads = ["1 hour" if d == 0 else names.window_name(int(d)) for d, *_ in curve]
         out.append(
             table(

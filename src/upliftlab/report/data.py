@@ -259,6 +259,7 @@ def _facts() -> Schema:
             "stacked": _map({"type": "array", "items": _NUMBER}),
             "saw_other": _map(_COUNT),
             "missing": _map(_COUNT),
+            "ad_spend": _map(_NUMBER),
             "finance": _map(_NUMBER),
             "notes": _texts(),
         }

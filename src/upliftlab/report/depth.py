@@ -48,7 +48,9 @@ def depth_section(analysis: Analysis) -> Section | None:
         for name, rung in ((top.name if top else "", top), ("profit", None))
         if name
     ]
-    chart = panels("depth", found, finding, "Each panel has its own scale.")
+    chart = panels(
+        "depth", found, finding, "Each panel has its own scale." if len(found) > 1 else ""
+    )
     return Section(
         key="depth", title="How deep", finding=finding, charts=(chart,), tables=tables
     )
@@ -68,9 +70,11 @@ def _panel(analysis: Analysis, name: str, rung: Rung | None, best: str) -> Panel
 
 
 def break_even(analysis: Analysis) -> Estimate | None:
-    """Depth at which profit turns from gain to loss; None where the data show none."""
+    """Depth at which profit turns from gain to loss; None where the data cannot place it."""
     found = analysis.dose.break_even if analysis.dose is not None else None
-    return found if found is not None and math.isfinite(found.estimate) else None
+    if found is None or found.shape != "interval":
+        return None
+    return found if math.isfinite(found.estimate) else None
 
 
 def _rung_title(analysis: Analysis, rung: Rung | None) -> str:

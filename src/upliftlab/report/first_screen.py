@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from upliftlab.report import names, words
-from upliftlab.report.numbers import count, percent, shown_money, shown_share
+from upliftlab.report.numbers import Shown, count, percent, shown_money, shown_share
 
 if TYPE_CHECKING:
     from upliftlab.analysis import Analysis
     from upliftlab.profit import Profit, Rung
-    from upliftlab.report.numbers import Shown
     from upliftlab.stats.estimate import Estimate
 
 MOST_ROWS = 6
@@ -199,8 +198,6 @@ def _ladder(analysis: Analysis, arm: str, profits: list[Profit]) -> tuple[Ladder
 
 def _cell(analysis: Analysis, rung: Rung | None) -> Shown:
     """Share of control; where that does not exist, money per unit."""
-    from upliftlab.report.numbers import Shown
-
     if rung is None:
         return Shown(value="", interval="", words="", note="–")
     share = shown_share(rung.effect)

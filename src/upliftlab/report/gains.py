@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from upliftlab.profit import Profit
     from upliftlab.report.parts import Table
 
+_MECHANICAL = "mechanical: other prices on what control sells anyway"
+_BEHAVIOURAL = "behavioural: other behaviour, at the arm's prices"
+
 
 def journey_section(analysis: Analysis) -> Section | None:
     called = names.arm_names(analysis.experiment)
@@ -102,12 +105,18 @@ def parties_section(analysis: Analysis) -> Section | None:
     rows = [Row(label=names.party_name(p), estimate=known[p], text=amount[p]) for p in order]
     said = [f"{names.party_name(p)} {amount[p]}" for p in order]
     finding = f"Per {unit}{followed(first)}, {called} brought {names.listed(said)}."
+    parties = dict.fromkeys(party for profit in analysis.profits for party in profit.parties)
     detail = [
-        (called_arm, names.party_name(party), shown.text, shown.interval or shown.note)
-        for profit in analysis.profits
-        for called_arm in [names.arm_names(analysis.experiment)[profit.arm]]
-        for party, effect in profit.parties.items()
-        for shown in [shown_money(effect, currency)]
+        (
+            names.party_name(party),
+            *(
+                _cell(shown_money(profit.parties[party], currency))
+                if party in profit.parties
+                else NONE
+                for profit in analysis.profits
+            ),
+        )
+        for party in parties
     ]
     return Section(
         key="parties",
@@ -117,11 +126,12 @@ def parties_section(analysis: Analysis) -> Section | None:
             forest("parties", rows, money_axis(analysis, "extra money by party"), alt=finding),
         ),
         tables=(
-            table(f"Extra money by party, per {unit}", ("arm", "party", "difference", "range"),
-                  detail, text=2),
+                        table(
+                f"Extra money by party, per {unit}", ("party", *_arms(analysis)), detail
+            ),
         ),
         notes=(
-            "Parties do not add up to 0: goods, logistics and what customers value are outside.",
+            "Parties do not add up to 0: goods, logistics and what buyers value are outside.",
         ),
     )  # fmt: skip
 
@@ -136,8 +146,8 @@ def campaign_section(analysis: Analysis) -> Section:
         finding=_campaign_finding(analysis, called, first),
         tables=(_campaign_table(analysis),),
         notes=(
-            "The chance of a profit above 0 and the expected loss describe this reading only.",
-            "They are not evidence for stopping early.",
+            "Neither that chance nor the expected loss is evidence for stopping early.",
+            *_no_split(first),
         ),
     )
 
@@ -158,55 +168,54 @@ def _campaign_finding(analysis: Analysis, called: str, first: Profit) -> str:
     return f"{text}."
 
 
+def _no_split(profit: Profit) -> tuple[str, ...]:
+    if math.isfinite(profit.mechanical.estimate) or not profit.mechanical.note:
+        return ()
+    return (f"Mechanical and behavioural part: {profit.mechanical.note}.",)
+
+
 def _whole(minor: float, currency: str) -> str:
     """An amount without a range, to three digits."""
     return money(minor, currency, signed=False, width=abs(minor) / 3)
 
 
-def _plain_money(minor: float, currency: str) -> Shown:
-    value = _whole(minor, currency) if minor else money(0, currency)
-    return Shown(value=value, interval="", words="")
-
-
 def _campaign_table(analysis: Analysis) -> Table:
+    columns = [_campaign_cells(analysis, profit) for profit in analysis.profits]
+    names_of = dict.fromkeys(name for column in columns for name in column)
+    rows = [(name, *(column.get(name, NONE) for column in columns)) for name in names_of]
+    return table("Campaign money by arm", ("", *_arms(analysis)), rows)
+
+
+def _campaign_cells(analysis: Analysis, profit: Profit) -> dict[str, str]:
     currency, unit = analysis.experiment.currency, analysis.experiment.unit
-    rows: list[tuple[str, str, str, str]] = []
-    for profit in analysis.profits:
-        called = names.arm_names(analysis.experiment)[profit.arm]
-        found = [
-            (
-                f"campaign money per {unit}",
-                shown_money(profit.campaign_cost, currency, signed=False),
-            ),
-            ("profit per unit of campaign money", shown_ratio(profit.iroi)),
-            *((k, shown_money(e, currency, signed=False)) for k, e in profit.cost_per.items()),
-            *(
-                (f"{k}: average over all, extra or not", _plain_money(v, currency))
-                for k, v in profit.average_cost_per.items()
-            ),
-            (
-                "mechanical: other prices on what control sells anyway",
-                shown_money(profit.mechanical, currency),
-            ),
-            (
-                "behavioural: other behaviour, at the arm's prices",
-                shown_money(profit.behavioural, currency),
-            ),
-        ]
-        rows += [
-            (called, name, s.text, s.interval or (s.note if s.value else ""))
-            for name, s in found
-        ]
-        chance = percent(profit.p_positive, signed=False)
-        rows.append((called, "chance that extra profit is above 0 (flat prior)", chance, ""))
+    shown = {
+        f"campaign money per {unit}": shown_money(profit.campaign_cost, currency, signed=False),
+        "profit per unit of campaign money": shown_ratio(profit.iroi),
+        **{k: shown_money(e, currency, signed=False) for k, e in profit.cost_per.items()},
+        _MECHANICAL: shown_money(profit.mechanical, currency),
+        _BEHAVIOURAL: shown_money(profit.behavioural, currency),
+    }
+    cells = {name: _cell(each) for name, each in shown.items()}
+    for name, average in profit.average_cost_per.items():
+        cells[f"{name.replace('extra ', '')}, extra or not"] = _whole(average, currency)
+    cells["chance that extra profit is above 0"] = percent(profit.p_positive, signed=False)
+    if math.isfinite(profit.expected_loss):
         loss = money(
             profit.expected_loss, currency, signed=False, width=profit.profit.std_error
         )
-        known = math.isfinite(profit.expected_loss)
-        rows.append(
-            (called, f"expected loss per {unit} if shipped", loss if known else NONE, "")
-        )
-        if math.isfinite(profit.attributed_roi):
-            rows.append((called, "dashboard coupon ROI: sales with a coupon per coupon money",
-                         f"{profit.attributed_roi:.1f}", ""))  # fmt: skip
-    return table("Campaign money by arm", ("arm", "what", "number", "range"), rows, text=2)
+        cells[f"expected loss per {unit} if shipped"] = loss
+    if math.isfinite(profit.attributed_roi):
+        cells["dashboard coupon ROI"] = f"{profit.attributed_roi:.1f}"
+    return cells
+
+
+def _cell(shown: Shown) -> str:
+    """Number and range; a reason keeps its first words, and stands whole in a note."""
+    if not shown.value:
+        return shown.text.partition(":")[0]
+    return shown.compact
+
+
+def _arms(analysis: Analysis) -> list[str]:
+    called = names.arm_names(analysis.experiment)
+    return [called[profit.arm] for profit in analysis.profits]

@@ -50,6 +50,11 @@ class Shown:
         return self.value or self.note or NONE
 
     @property
+    def compact(self) -> str:
+        """The number and its range, for one cell of a table."""
+        return f"{self.text} ({self.interval})" if self.value and self.interval else self.text
+
+    @property
     def with_range(self) -> str:
         """The number and its range, for a sentence."""
         if not self.value:
@@ -70,7 +75,7 @@ def shown_money(estimate: Estimate, currency: str, *, signed: bool = True) -> Sh
     sign = symbol(currency)
 
     def bare(value: float, step: float) -> str:
-        return number(value, step, signed=signed)
+        return number(value, _coins(step, scale), signed=signed)
 
     def full(value: float, step: float) -> str:
         return _with_symbol(bare(value, step), sign)
@@ -150,6 +155,7 @@ def money(minor: float, currency: str, *, width: float = math.nan, signed: bool 
     unit = currency_of(currency)
     value = minor / unit.scale
     step = _step(width / unit.scale) if width > 0 else _exact_step(value, unit.digits)
+    step = _coins(step, unit.scale)
     return _with_symbol(number(value, step, signed=signed), symbol(currency))
 
 
@@ -268,6 +274,11 @@ def _range_step(low: float, high: float) -> float:
 
 def _step(width: float) -> float:
     return float(10.0 ** max(math.floor(math.log10(width)) - 1, -_FINEST))
+
+
+def _coins(step: float, scale: int) -> float:
+    """Below one main unit, amounts have all the decimals of their currency: ¥1.30, not ¥1.3."""
+    return min(step, 1 / scale) if step < 1 else step
 
 
 def _exact_step(value: float, digits: int) -> float:

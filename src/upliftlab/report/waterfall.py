@@ -27,21 +27,11 @@ def waterfall_section(analysis: Analysis) -> Section | None:
     called, first = in_focus(analysis)
     tables = [_lines_table(analysis, profit) for profit in analysis.profits]
     chart = _waterfall_chart(analysis, first)
-    currency, unit = analysis.experiment.currency, analysis.experiment.unit
-    shown = shown_money(first.profit, currency)
+    shown = shown_money(first.profit, analysis.experiment.currency)
     if not shown.value:
         finding = f"Extra profit of {called} does not exist: {shown.text}."
     else:
-        top = top_rung(first)
-        tail = words.cannot_tell(first.profit, currency)
-        start = f"Per {unit}{followed(first)}, {called} moved " if top else f"{called}: "
-        middle = (
-            f"{top.label} by {shown_money(top.effect, currency).with_range}; "
-            f"after {_taken(first)}all costs, profit: "
-            if top
-            else "extra profit "
-        )
-        finding = f"{start}{middle}{tail}."
+        finding = _finding(analysis, called, first)
     return Section(
         key="waterfall",
         title=f"Where the {called} money went",
@@ -52,10 +42,25 @@ def waterfall_section(analysis: Analysis) -> Section | None:
     )
 
 
+def _finding(analysis: Analysis, called: str, first: Profit) -> str:
+    currency, unit = analysis.experiment.currency, analysis.experiment.unit
+    top = top_rung(first)
+    if top is None:
+        said = words.cannot_tell(first.profit, currency, of=f" extra profit per {unit}")
+        return f"{called}: {said}."
+    return (
+        f"Per {unit}{followed(first)}, {called} moved {top.label} by "
+        f"{shown_money(top.effect, currency).with_range}; after {_taken(first)}all costs, "
+        f"profit: {words.cannot_tell(first.profit, currency)}."
+    )
+
+
 def _taken(profit: Profit) -> str:
     """What lies between the first rung and costs."""
     have = {line.line for line in profit.lines}
-    taken = [word for key, word in (("coupon", "coupons"), ("returned", "returns")) if key in have]
+    taken = [
+        word for key, word in (("coupon", "coupons"), ("returned", "returns")) if key in have
+    ]
     return "".join(f"{word}, " for word in taken[:-1]) + (f"{taken[-1]} and " if taken else "")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from upliftlab.report import names, words
@@ -211,7 +212,8 @@ def _metric_table(analysis: Analysis, caption: str, found: list[MetricEffect]) -
     heads = ["metric", "arm", "with it", "control", "difference", "range", "share of control"]
     heads += ["p, corrected"] if has_p else []
     heads += ["state"] if has_state else []
-    return table(caption, heads, rows, text=2)
+    made = table(caption, heads, rows, text=2)
+    return replace(made, numeric=made.numeric - {heads.index("state")}) if has_state else made
 
 
 def _name(analysis: Analysis, m: MetricEffect) -> str:

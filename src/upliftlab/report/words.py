@@ -36,7 +36,10 @@ NOTHING_FLIPS = "no single price, share or cost within reach"
 
 _NOT_COSTS = frozenset({"sales", "cancelled", "returned", "profit"})
 _P_VALUES = re.compile(r"\s*\([^()]*\bp [^()]*\)")
-_PERCENT_OF = {"cancelled", "returned"}
+_SEVERAL = frozenset(
+    {"cancelled", "returned", "goods_at_margin", "gift", "tax", "contact", "member_benefit"}
+)
+"""Lines whose names are plural."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +181,7 @@ def tipping_text(found: Tipping) -> str:
         return f"we pay {side} than {share} of the coupon (now {now})"
     name = names.tipping_name(found.name, found.label)
     side = "lower" if at < 1 else "higher"
-    verb = "are" if found.name in _PERCENT_OF or name.endswith("s") else "is"
+    verb = "are" if found.name in _SEVERAL else "is"
     return f"{name} {verb} {percent(abs(at - 1), decimals=0, signed=False)} {side}"
 
 
@@ -243,6 +246,10 @@ def trust(analysis: Analysis) -> str:
 def counted_costs(analysis: Analysis) -> str:
     """Say whose prices the profit is made of, and on which basis."""
     costs = cost_lines(analysis)
+    if any(line.name == "profit" for line in merchant_lines(analysis.economics)):
+        vat = f"VAT {analysis.economics.vat}, {analysis.experiment.currency}"
+        more = f", and {len(costs)} more cost lines" if costs else ""
+        return f"profit as the data give it{more}. {vat}"
     yours = sum(line.status != "assumed" for line in costs)
     assumed = len(costs) - yours
     missing = [names.cost_name(name) for name in analysis.economics.missing]
