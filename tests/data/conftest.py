@@ -10,7 +10,7 @@ import pytest
 from upliftlab.data.prepare import prepare
 from upliftlab.experiment import Experiment
 
-START = datetime(2026, 6, 1, 9)
+START = datetime.fromisoformat("2026-06-01 09:00")
 """Shop time; the run is 1 to 14 June and the window 14 days."""
 
 

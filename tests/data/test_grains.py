@@ -26,7 +26,7 @@ def world(tmp_path_factory):
         for name in ("assignments", "order_lines", "refunds", "users", "exposures",
                      "coupon_events", "membership_events")
     }  # fmt: skip
-    plan = Experiment(
+    return Experiment(
         name="world",
         kind="smart_coupon",
         run={"start": "2026-06-01", "end": "2026-06-14"},
@@ -38,7 +38,6 @@ def world(tmp_path_factory):
         data=sources,
         decide={"segments": ["is_new_customer"]},
     )
-    return plan
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +147,7 @@ SNAPSHOT = {
     "claimed": 357,
     "members_joined": 27,
 }
-"""Of the first version of the data plane, before it was made faster; a snapshot, no reference."""
+"""Of the data plane before it was made faster; a snapshot, no reference."""
 
 
 def cells_frame(**columns):
@@ -234,23 +233,31 @@ def test_cells_keep_their_variance_around_a_billion():
         ),
         (
             {"sum:gmv_merchant": ["100", "-"]},
-            "column 'sum:gmv_merchant' of table 'cells' is empty in 1 of 2 rows; it must be "
-            "filled in every row.",
+            (
+                "column 'sum:gmv_merchant' of table 'cells' is empty in 1 of 2 rows; it must be "
+                "filled in every row."
+            ),
         ),
         (
             {"sum:gmv_merchant*gmv_merchant": [10.0, 10.0]},
-            "table 'cells' has sums of squares below n x mean squared, which no data have; "
-            "check that sum:a*a adds up squares of the same rows as sum:a.",
+            (
+                "table 'cells' has sums of squares below n x mean squared, which no data have; "
+                "check that sum:a*a adds up squares of the same rows as sum:a."
+            ),
         ),
         (
             {"arm": ["none", "voucher"]},
-            "table 'cells' has arms ['voucher'] that the plan does not; the plan has "
-            "['coupon', 'none'].",
+            (
+                "table 'cells' has arms ['voucher'] that the plan does not; the plan has "
+                "['coupon', 'none']."
+            ),
         ),
         (
             {"arm": ["none", "none"]},
-            "table 'cells' has no usable unit in arms ['coupon'] of the plan; check how the "
-            "table writes them, and the run dates.",
+            (
+                "table 'cells' has no usable unit in arms ['coupon'] of the plan; check how the "
+                "table writes them, and the run dates."
+            ),
         ),
         (
             {"sum:gmv_merchant": ["a", "b"]},

@@ -44,7 +44,7 @@ def test_each_kind_of_refund_takes_its_part(shop, kind, expected):
 
 
 def test_a_partial_refund_takes_its_share_of_everything(shop):
-    """Half the cash back is half of sales, goods and coupons; the order still counts as kept."""
+    """Half the cash back is half of sales, goods and coupons; the order counts as kept."""
     found = shop.totals(refunds=shop.refunds({"type": "partial", "amount_fen": 5_000}))
 
     assert found["returned_sales"] == HALF

@@ -193,7 +193,7 @@ def warehouse(here, shop, monkeypatch):
     with duckdb.connect(str(path)) as connection:
         for name, frame in shop.tables().items():
             connection.register("frame", frame)
-            connection.execute(f"CREATE TABLE shop_{name} AS SELECT * FROM frame")
+            connection.execute(f"CREATE TABLE shop_{name} AS FROM frame")
             connection.unregister("frame")
     monkeypatch.setenv("SHOP_URL", f"duckdb://{path}")
     return path
@@ -211,7 +211,8 @@ def test_tables_and_queries_of_an_engine(here, warehouse):
     assert warehouse.exists()
 
 
-def test_a_query_that_fails_says_what_the_engine_said(here, warehouse):
+@pytest.mark.usefixtures("warehouse")
+def test_a_query_that_fails_says_what_the_engine_said(here):
     """The first line of the engine's message, without a traceback."""
     (here.folder / "lines.sql").write_text("SELECT * FROM nowhere")
 
@@ -394,7 +395,7 @@ def test_a_line_of_the_last_second_counts(shop):
     assert found["orders"] == 2
 
 
-def test_sources_from_which_nothing_is_made_are_said(shop, tmp_path):
+def test_sources_from_which_nothing_is_made_are_said(shop):
     """A plan may name settlements; the page says that no number comes from it."""
     frame = pd.DataFrame({"x": [1]})
 

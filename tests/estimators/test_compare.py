@@ -280,9 +280,12 @@ def many_metrics(seed):
 
 
 @pytest.mark.parametrize("correct", ["holm", "fdr_bh"])
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [0, 1, 10, 18, 19, 31])
 def test_corrected_intervals_leave_out_zero_exactly_where_p_is_significant(correct, seed):
-    """Adjusted p and interval never disagree; p is that of the plain procedure."""
+    """Adjusted p and interval never disagree; p is that of the plain procedure.
+
+    From seed 10 on, Holm rejects where Bonferroni does not.
+    """
     names = [f"m{i}" for i in range(6)]
     options = {"arm": "arm", "control": "old"}
     found = compare(many_metrics(seed), names, correct=correct, **options)

@@ -156,7 +156,7 @@ class FundingSplit(Definition):
                 raise DefinitionError.unreadable(
                     "who_pays", {}, "write from_orders or {merchant: 80%, platform: 20%}"
                 )
-        elif (total := sum(share.value for share in stated.values())) != 1:
+        elif (total := sum((s.value for s in stated.values()), Fraction(0))) != 1:
             parties = list(stated.values())
             raise DefinitionError.shares("the parties of who_pays", parties, Rate(total))
         return self
