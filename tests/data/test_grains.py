@@ -234,7 +234,8 @@ def test_cells_keep_their_variance_around_a_billion():
         (
             {"sum:gmv_merchant": ["100", "-"]},
             (
-                "column 'sum:gmv_merchant' of table 'cells' is empty in 1 of 2 rows; it must be "
+                "column 'sum:gmv_merchant' of table 'cells' is empty in 1 of 2 rows; "
+                "it must be "
                 "filled in every row."
             ),
         ),
@@ -255,7 +256,8 @@ def test_cells_keep_their_variance_around_a_billion():
         (
             {"arm": ["none", "none"]},
             (
-                "table 'cells' has no usable unit in arms ['coupon'] of the plan; check how the "
+                "table 'cells' has no usable unit in arms ['coupon'] of the plan; "
+                "check how the "
                 "table writes them, and the run dates."
             ),
         ),

@@ -62,11 +62,13 @@ def test_the_shipped_segment_stands_under_its_arm(mock):
     ]
 
 
-def test_two_depths_for_one_segment_are_a_choice(coupon):
-    """A customer gets one coupon."""
+def test_of_two_depths_for_one_segment_the_larger_estimate_is_named(coupon):
+    """A customer gets one coupon; the table shows both."""
     both = decided(coupon, coupon_10=(KEEP_TESTING, SEGMENT), coupon_20=(STOP, SEGMENT))
 
-    assert " or " in words.headline(both).split("GIVE ")[1].split(" to ")[0]
+    given = words.headline(both).split("GIVE ")[1].split(" to ")[0]
+    assert given in {"¥10", "¥20"}
+    assert f"switch to {given} " in words.next_step(both)
     assert words.next_step(both).count("switch to") == 1
 
 

@@ -110,7 +110,7 @@ def headline(analysis: Analysis) -> str:
     if STOP in by_word:
         parts.append(f"STOP {names.listed(by_word[STOP])} for everyone.")
     parts += [
-        f"GIVE {names.listed(_called(analysis, group), 'or')} to {names.audience(segment)} "
+        f"GIVE {_called(analysis, group)[0]} to {names.audience(segment)} "
         "(segment named in the plan)."
         for segment, group in by_segment(analysis).items()
     ]
