@@ -152,6 +152,8 @@ def run(
     )
     tell("checking")
     tails = _tails(experiment, found, measured, economics, headline)
+    if isinstance(found, Prepared):
+        found.engine.close()
     checks = all_checks(experiment, measured.facts, measured.cells, measured.covariates, tails)
     decisions = tuple(
         decide(
@@ -351,15 +353,13 @@ def _contact(experiment: Experiment) -> dict[str, float]:
 
 
 def _ad_spend(experiment: Experiment, measured: _Measured) -> dict[str, float]:
-    if experiment.costs is None or not experiment.costs.ad_spend:
-        return {}
+    """Minor units per assigned unit: the spend table's total per arm, else the plan's."""
+    stated = experiment.costs.ad_spend if experiment.costs else {}
+    total = {arm: float(money.minor) for arm, money in stated.items()}
+    total |= {arm: float(amount) for arm, amount in measured.facts.ad_spend.items()}
     by_arm = measured.cells.collapse(["arm"])
     units = {label[0]: int(by_arm.n[i]) for i, label in enumerate(by_arm.labels)}
-    return {
-        arm: float(total.minor) / units[arm]
-        for arm, total in experiment.costs.ad_spend.items()
-        if units.get(arm)
-    }
+    return {arm: amount / units[arm] for arm, amount in total.items() if units.get(arm)}
 
 
 __all__ = ["SCHEMA_VERSION", "Analysis", "economics_of", "merchant_lines", "plan_of", "run"]

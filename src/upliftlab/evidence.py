@@ -91,6 +91,9 @@ def all_checks(
             facts, None if stated is None else {who: float(x) for who, x in stated.items()}
         ),
         checks.check_ledger(facts),
+        checks.check_money_unit(
+            facts, suffix, [float(arm.coupon.minor) for arm in experiment.arms if arm.coupon]
+        ),
         checks.check_reconciliation(facts, suffix),
         checks.check_outliers(tails, "profit"),
         checks.check_set_aside(facts),

@@ -43,7 +43,9 @@ class Cells:
     def __add__(self, other: Cells) -> Cells:
         """Moments of the union of two disjoint sets of units."""
         if (self.keys, self.names) != (other.keys, other.names):
-            msg = f"cells of {self.keys}, {self.names} do not add to {other.keys}, {other.names}"
+            msg = (
+                f"cells of {self.keys}, {self.names} do not add to {other.keys}, {other.names}"
+            )
             raise ValueError(msg)
         return replace(
             self,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
+import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -24,7 +26,7 @@ BATCH_ROWS = 65_536
 _SERIAL = count()
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, weakref_slot=True, eq=False)
 class Engine:
     """A connection with four verbs that differ between engines.
 
@@ -122,23 +124,32 @@ class Engine:
 
 def embedded(*, threads: int | None = None) -> Engine:
     """Open the embedded engine: DuckDB in memory, spilling to a private folder, in UTC."""
-    settings: dict[str, Any] = {"temp_directory": tempfile.mkdtemp(prefix="upliftlab-")}
+    scratch = tempfile.mkdtemp(prefix="upliftlab-")
+    settings: dict[str, Any] = {"temp_directory": scratch}
     if threads is not None:
         settings["threads"] = threads
     backend = ibis.duckdb.connect(**settings)
     backend.raw_sql("SET TimeZone = 'UTC'")
-    return Engine(backend=backend, name="duckdb")
+    engine = Engine(backend=backend, name="duckdb")
+    # Spilled data are customers' data: they go with the engine, at the latest with the process.
+    weakref.finalize(engine, shutil.rmtree, scratch, ignore_errors=True)
+    return engine
 
 
 def engine_of(table: ibis.Table) -> Engine:
     """Use the engine that already holds a table."""
-    backend = table.get_backend()
-    return Engine(backend=backend, name=backend.name)
+    return _in_utc(table.get_backend())
 
 
 def connect(url: str) -> Engine:
     """Open a team's engine by its ibis URL, such as duckdb://file.db or pyspark://."""
-    backend = ibis.connect(url)
+    return _in_utc(ibis.connect(url))
+
+
+def _in_utc(backend: Any) -> Engine:  # noqa: ANN401 - ibis backends share no public type
+    """Compare times in one zone; Spark reads and writes zoned times by its session's clock."""
+    if backend.name == "pyspark":
+        backend._session.conf.set("spark.sql.session.timeZone", "UTC")  # noqa: SLF001
     return Engine(backend=backend, name=backend.name)
 
 
