@@ -59,9 +59,9 @@ class Cells:
         """Add up cells that agree on ``keys``.
 
         Examples:
-            >>> cells = Cells(keys=("arm", "day"), labels=(("a", "1"), ("a", "2")), names=("y",),
-            ...               n=np.array([1, 1]), mean=np.array([[1.0], [3.0]]),
-            ...               m2=np.zeros((2, 1, 1)))
+            >>> cells = Cells(keys=("arm", "day"), labels=(("a", "1"), ("a", "2")),
+            ...               names=("y",), n=np.array([1, 1]),
+            ...               mean=np.array([[1.0], [3.0]]), m2=np.zeros((2, 1, 1)))
             >>> cells.collapse(["arm"]).m2
             array([[[2.]]])
         """
