@@ -15,7 +15,7 @@ from upliftlab.stats import moments
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared_data():
     """Find a file of the shared real data, or skip with the reason."""
     folder = Path(os.environ.get("UPLIFTLAB_SHARED", ROOT.parent / "shared")) / "data"
