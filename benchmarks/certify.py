@@ -81,14 +81,14 @@ STUDIES = (
         name="decision_platform_funded",
         preset="platform_funded",
         customers=1_600_000,
-        runs=40,
+        runs=20,
         first_seed=320_000,
     ),
     Study(
         name="decision_srm",
         preset="srm",
         customers=1_600_000,
-        runs=40,
+        runs=20,
         first_seed=330_000,
     ),
 )

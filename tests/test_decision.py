@@ -12,7 +12,17 @@ from upliftlab.profit import Profit, Rung
 from upliftlab.stats.estimate import interval, undefined
 
 
-def profit(estimate, error, *, gmv=(10.0, 1.0), wide=1.2, segment="everyone", cost=5.0, n=100):
+def profit(
+    estimate,
+    error,
+    *,
+    gmv=(10.0, 1.0),
+    wide=1.2,
+    segment="everyone",
+    cost=5.0,
+    n=100,
+    hurdle=0.0,
+):
     own = interval("profit", estimate, error**2)
     joint = interval("profit", estimate, (wide * error) ** 2)
     none = undefined("x", "none")
@@ -36,6 +46,7 @@ def profit(estimate, error, *, gmv=(10.0, 1.0), wide=1.2, segment="everyone", co
         ),
         campaign_cost=interval("cost", cost, 0.01),
         iroi=interval("iROI", estimate / 5, (error / 5) ** 2),
+        over_hurdle=interval("over hurdle", estimate - hurdle * cost, error**2),
         attributed_roi=9.3,
         mechanical=none,
         behavioural=none,
@@ -76,7 +87,7 @@ def test_exactly_one_verdict_for_every_state():
     )
     for estimate, error, gmv, state, checks, hurdle, worth in states:
         decision = decide(
-            profit(estimate, error, gmv=gmv),
+            profit(estimate, error, gmv=gmv, hurdle=hurdle),
             checks=checks,
             guardrails=[guardrail(state)],
             rules=Rules(worth_it=worth, iroi_at_least=hurdle),
@@ -124,12 +135,13 @@ def test_a_guardrail_decides_with_profit(state, verdict):
     assert decide(profit(10.0, 1.0), guardrails=[guardrail(state)]).verdict == verdict
 
 
-def test_a_hurdle_needs_the_lower_end_of_iroi():
-    """iROI 2 +- .4 clears 1, not 1.5."""
-    good = profit(10.0, 1.0)
-
-    assert decide(good, rules=Rules(iroi_at_least=1.0)).verdict == SHIP
-    assert decide(good, rules=Rules(iroi_at_least=1.9)).verdict == KEEP_TESTING
+def test_a_hurdle_needs_profit_beyond_what_it_asks_of_the_cost():
+    """Profit 10 +- 2 on cost 5 clears 100 %, not 190 %."""
+    assert decide(profit(10.0, 1.0, hurdle=1.0), rules=Rules(iroi_at_least=1.0)).verdict == SHIP
+    assert (
+        decide(profit(10.0, 1.0, hurdle=1.9), rules=Rules(iroi_at_least=1.9)).verdict
+        == KEEP_TESTING
+    )
 
 
 def test_too_small_to_be_worth_it_is_a_stop():

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from upliftlab import Experiment, UpliftlabError, run
-from upliftlab import economics as pricing
-from upliftlab.analysis import Analysis
+from upliftlab import Experiment, UpliftlabError, economics as pricing, run
 from upliftlab.profit import assess
+
+if TYPE_CHECKING:
+    from upliftlab.analysis import Analysis
 
 N = 4_000
 TREATED = np.arange(N) % 2 == 1
@@ -121,56 +122,55 @@ def test_coupon_money_is_campaign_money_beside_sales_that_already_exclude_it() -
     assert answer(table).profits[0].campaign_cost.estimate == pytest.approx(100)
 
 
-def test_a_what_if_at_todays_funding_changes_nothing_where_control_has_coupons_too() -> None:
-    """The flipping share starts from a what-if that reproduces today's profit."""
-    table = units(
-        gmv_platform=SALES + 1_000,
-        gmv_merchant=SALES + 1_000 - np.where(TREATED, 180, 100),
-        merchant_coupon=np.where(TREATED, 180, 100),
-        platform_coupon=np.where(TREATED, 20, 0),
-        kept_sales=SALES + 1_000 - np.where(TREATED, 180, 100),
-    )
-    found = answer(table)
-    funding = next(t for t in found.profits[0].tipping if t.name == "funding")
-    again = assess(found.effects, found.economics.with_funding(funding.now), arm="t")
+def test_the_flipping_share_starts_from_todays_profit_where_control_has_coupons_too() -> None:
+    """Only the tested coupon changes its payer: 200 fen of it, of which we pay 90 % today.
 
-    assert again.profit.estimate == pytest.approx(found.profits[0].profit.estimate)
-
-
-def test_booked_commission_moves_with_the_base_when_funding_moves() -> None:
-    """At 10 % commission a platform that pays 100 fen more of a kept coupon costs 10 of them.
-
-    S = 900, commission 90; with the coupon paid by the platform S = 1,000, commission 100.
+    Each share point moves extra profit by 2 fen, whatever other coupons control holds.
     """
-    rate = 0.1
-    rows = np.where(TREATED, 100, 0)
-    base = SALES + 1_000 - rows
+    ours = np.where(TREATED, 180, 100)
+    theirs = np.where(TREATED, 20, 0)
     zero = np.zeros(N, dtype=int)
     table = units(
         gmv_platform=SALES + 1_000,
-        gmv_merchant=base,
-        kept_sales=base,
+        gmv_merchant=SALES + 1_000 - ours,
+        kept_sales=SALES + 1_000 - ours,
         cancelled_sales=zero,
         returned_sales=zero,
-        merchant_coupon=rows,
-        kept_merchant_coupon=rows,
-        platform_coupon=zero,
-        kept_platform_coupon=zero,
-        commission=base * rate,
+        merchant_coupon=ours,
+        kept_merchant_coupon=ours,
+        platform_coupon=theirs,
+        kept_platform_coupon=theirs,
     )
-    swapped = table.assign(
-        gmv_merchant=SALES + 1_000,
-        kept_sales=SALES + 1_000,
-        merchant_coupon=zero,
-        kept_merchant_coupon=zero,
-        platform_coupon=rows,
-        kept_platform_coupon=rows,
-        commission=(SALES + 1_000) * rate,
-    )
-    found = answer(table)
-    what_if = assess(found.effects, found.economics.with_funding(0.0), arm="t")
+    found = answer(table).profits[0]
+    funding = next(t for t in found.tipping if t.name == "funding")
 
-    assert what_if.profit.estimate == pytest.approx(answer(swapped).profits[0].profit.estimate)
+    assert funding.now == pytest.approx(0.9)
+    assert funding.at.estimate == pytest.approx(0.9 + found.profit.estimate / 200)
+
+
+def test_booked_commission_moves_with_the_base_when_funding_moves() -> None:
+    """At 10 % commission, a coupon that the platform pays costs us a tenth of it.
+
+    The same orders, once with the coupon paid by us and once by the platform: the what-if on
+    the first must give what the second measures.
+    """
+    ours = orders_tables()
+    ours["order_lines"] = ours["order_lines"].assign(
+        channel="creator_organic", commission_rate_bp=1_000
+    )
+    lines = ours["order_lines"]
+    theirs = ours | {
+        "order_lines": lines.assign(
+            merchant_coupon=0,
+            platform_coupon=lines["merchant_coupon"],
+            settlement_base=lines["list"],
+        )
+    }
+    found = run(orders_plan(ours, as_of="2026-12-31"), ours)
+    measured = run(orders_plan(theirs, as_of="2026-12-31"), theirs).profits[0].profit
+    what_if = assess(found.effects, found.economics.with_funding(0.0), arm="t").profit
+
+    assert what_if.estimate == pytest.approx(measured.estimate, abs=0.5)
 
 
 # ---- designs ----------------------------------------------------------------------------
@@ -332,7 +332,8 @@ def orders_tables() -> dict[str, pd.DataFrame]:
         {
             "order_id": [f"o{i}" for i in who],
             "unit": [f"u{i}" for i in who],
-            "paid_at": assigned["assigned_at"].to_numpy()[who]
+            "paid_at": START
+            + day[who]
             + pd.to_timedelta(rng.uniform(0, 13.9, len(who)), unit="D"),
             "list": base,
             "markdown": 0,
@@ -356,7 +357,9 @@ def orders_tables() -> dict[str, pd.DataFrame]:
 
 
 def orders_plan(tables: dict[str, pd.DataFrame], **changes: Any) -> Experiment:
-    data: dict[str, Any] = {name: {"file": f"{name}.parquet", "money": "fen"} for name in tables}
+    data: dict[str, Any] = {
+        name: {"file": f"{name}.parquet", "money": "fen"} for name in tables
+    }
     if "as_of" in changes:
         data["as_of"] = changes.pop("as_of")
     return plan(
@@ -379,8 +382,10 @@ def test_one_order_dated_years_ahead_does_not_make_returns_final() -> None:
     tables = orders_tables()
     late = tables["refunds"]["refunded_at"] >= START + pd.Timedelta(days=17)
     tables["refunds"] = tables["refunds"][~late]
-    stray = tables["order_lines"].iloc[[0]].assign(
-        order_id="stray", unit="stranger", paid_at=START + pd.Timedelta(days=4_000)
+    stray = (
+        tables["order_lines"]
+        .iloc[[0]]
+        .assign(order_id="stray", unit="stranger", paid_at=START + pd.Timedelta(days=4_000))
     )
     tables["order_lines"] = pd.concat([tables["order_lines"], stray])
 
@@ -398,8 +403,6 @@ def test_without_a_refunds_source_nobody_says_that_returns_are_final() -> None:
 def test_a_longer_window_that_is_still_open_leaves_the_headline_its_verdict() -> None:
     """A 60-day window shown beside is no reason to withhold 14 mature days."""
     tables = orders_tables()
-    found = run(
-        orders_plan(tables, as_of="2026-11-20", other_windows=["60 days"]), tables
-    )
+    found = run(orders_plan(tables, as_of="2026-11-20", other_windows=["60 days"]), tables)
 
     assert maturity(found) == "pass"

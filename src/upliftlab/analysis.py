@@ -308,6 +308,7 @@ def _profits(
             arm=arm.label,
             window=days,
             eligible=experiment.eligible_customers or sum(effects.n),
+            hurdle=float(experiment.decide.iroi_at_least),
             level=level,
         )
         for arm in experiment.treatments

@@ -191,14 +191,18 @@ def check_maturity(facts: Facts, days: int | None, returns_final: int | None) ->
     An outcome read before its returns arrive is another estimand: coupons induce more returns,
     so early readings flatter the deepest coupon.
     """
-    if not facts.closed or days is None:
+    if days is None:
         return None
+    if not facts.closed:
+        return _unknown_maturity("the data have no event that says up to when they speak")
     closed = min(facts.closed.values())
     final = min(facts.final.values()) if facts.final else float("nan")
     value = min(closed, final) if facts.final else closed
     failed = value < 0.99
     if facts.final:
         orders = f"returns are final for {_at_least(final)} of orders"
+    elif facts.has_refunds is False:
+        orders = "no refunds source: sales are before returns"
     elif returns_final is None:
         orders = "the plan does not say when returns are final"
     else:
@@ -206,7 +210,7 @@ def check_maturity(facts: Facts, days: int | None, returns_final: int | None) ->
     text = f"the {days}-day window is closed for {_at_least(closed)} of customers, {orders}"
     if failed:
         verdict, tail = FAIL, ": too early for a verdict"
-    elif returns_final is None:
+    elif returns_final is None or facts.has_refunds is False:
         verdict, tail = WARN, ""
     else:
         verdict, tail = PASS, ""
@@ -449,6 +453,14 @@ def check_set_aside(facts: Facts) -> Check | None:
         return None
     detail = "; ".join(f"{a.rows:,} rows of {a.source} {a.rule}" for a in rows)
     return Check(name="set_aside", verdict=INFO, message=f"Not used: {detail}.")
+
+
+def _unknown_maturity(why: str, verdict: str = WARN) -> Check:
+    return Check(
+        name=MATURITY,
+        verdict=verdict,
+        message=f"Maturity: {why}, so it is not known whether outcomes are final.",
+    )
 
 
 def _homogeneity(lost: Mapping[str, int], total: Mapping[str, int]) -> float:

@@ -32,6 +32,14 @@ MONEY = (
     "net_sales_14d",
     "net_sales_30d",
     "redeemed_sales",
+    "commission_on_merchant_coupon",
+    "commission_on_platform_coupon",
+    "agency_on_merchant_coupon",
+    "agency_on_platform_coupon",
+    "creator_organic_merchant_coupon",
+    "creator_organic_platform_coupon",
+    "creator_ads_merchant_coupon",
+    "creator_ads_platform_coupon",
     "profit",
 )
 """Components in minor units of the currency (fen) per unit."""

@@ -85,7 +85,8 @@ def decide(
     1. No verdict: a blocking check failed, or profit could not be estimated.
     2. Stop: a guardrail is inferior, or the arm's own profit interval lies below 0.
     3. Ship: the profit interval that holds for all arms at once lies above 0, every guardrail
-       is non-inferior, and the lower end of iROI reaches the hurdle.
+       is non-inferior, and iROI reaches the hurdle: profit less the hurdle on campaign money
+       lies above 0, which for money spent is Fieller's lower end of iROI.
     4. Stop, too small: the upper end of profit is below what is worth the trouble.
     5. Keep testing: otherwise.
 
@@ -153,7 +154,7 @@ def _for_everyone(
         ),
         (
             "extra profit per campaign yuan is not yet shown to reach the hurdle",
-            rules.iroi_at_least <= 0 or _clears(profit, rules.iroi_at_least),
+            rules.iroi_at_least <= 0 or profit.over_hurdle.is_above_zero,
         ),
     ]
     if all(ok for _, ok in holds):
@@ -164,11 +165,6 @@ def _for_everyone(
         return STOP, ("Even the upper end of extra profit is below what is worth the trouble.",)
     open_points = [text for text, ok in holds if not ok]
     return KEEP_TESTING, tuple(_sentence(text) for text in open_points)
-
-
-def _clears(profit: Profit, hurdle: float) -> bool:
-    """Whether the lower end of iROI reaches the hurdle; without campaign money none can."""
-    return profit.iroi.shape == "interval" and profit.iroi.ci_low >= hurdle
 
 
 def _buying_gmv(profit: Profit) -> bool:

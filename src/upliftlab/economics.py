@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 MERCHANT = "merchant"
 PARTIES = (MERCHANT, "platform", "creator", "agency", "customer", "state", "carrier")
 
+COUPONS_OF = {
+    "commission": "commission_on",
+    "agency_fee": "agency_on",
+    "kept_creator_organic": "creator_organic",
+    "kept_creator_ads": "creator_ads",
+}
+"""Component -> prefix of the components that say what of it hangs on each payer's coupon."""
+
 Terms = dict[str, float]
 """Component -> rate: minor units of money per unit of the component."""
 
@@ -83,6 +91,7 @@ class Economics:
         vat: "included" or "excluded": the basis of every amount.
         note: What a reader must know; empty when nothing.
         as_measured: The lines before a what-if on funding; empty when ``lines`` are they.
+        measured: Components that the data hold; empty where nobody said.
     """
 
     lines: tuple[Line, ...]
@@ -90,6 +99,7 @@ class Economics:
     vat: str = "included"
     note: str = ""
     as_measured: tuple[Line, ...] = ()
+    measured: frozenset[str] = frozenset()
 
     def price(self, party: str, arm: str) -> Terms:
         """Add up one party's rates over all lines: profit is price . components."""
@@ -144,7 +154,7 @@ class Economics:
         """
         # Rules speak of measured components, so a second what-if starts from the first lines.
         base = self.as_measured or self.lines
-        rules = _funding_rules(merchant_share)
+        rules = _funding_rules(merchant_share, self.measured)
         return replace(
             self,
             lines=tuple(
@@ -183,7 +193,7 @@ def build(
     """
     have = frozenset(components)
     if "profit" in have:
-        lines = [_measured("profit", "profit as given", "settlement", "profit", 1.0)]
+        lines = _profit_as_given(have)
         missing: tuple[str, ...] = ()
     else:
         lines = _revenue(have)
@@ -193,13 +203,11 @@ def build(
             raise DefinitionError.no_costs()
         stated, missing = _stated(costs, have)
         lines += stated
-    lines += _per_arm("contact", "messages and mailings", "impression", contact)
-    lines += _per_arm(
-        "ad_spend", "ad spend", "impression", ad_spend, note="conditional on spend"
-    )
+    lines += _arm_money("contact", "messages and mailings", "contact_cost", contact, have)
+    lines += _arm_money("ad_spend", "ad spend", "ad_spend", ad_spend, have)
     lines += _transfers(have)
     vat = costs.vat if costs else "included"
-    return Economics(lines=tuple(lines), missing=missing, vat=vat)
+    return Economics(lines=tuple(lines), missing=missing, vat=vat, measured=have)
 
 
 def break_even_roi(margin: float, return_rate: float = 0.0) -> float:
@@ -218,30 +226,56 @@ def break_even_roi(margin: float, return_rate: float = 0.0) -> float:
 
 
 def _revenue(have: frozenset[str]) -> list[Line]:
-    lines = []
-    top = "gmv_platform" if "gmv_platform" in have else "gmv_merchant"
-    if top not in have and "kept_sales" not in have:
+    """Sales before our coupon, the coupon, and what was lost on the way to kept sales.
+
+    Whichever sales the data hold, the coupon stands on its own line: it is campaign money.
+    """
+    tops = (
+        ("gmv_platform", "sales at the checkout, before coupons", "order"),
+        ("gmv_merchant", "sales at the checkout, before our coupon", "order"),
+        ("kept_sales", "sales kept, before our coupon", "settlement"),
+    )
+    found = next((top for top in tops if top[0] in have), None)
+    if found is None:
         return []
-    if top in have:
+    top, label, stage = found
+    has_coupon = "merchant_coupon" in have
+    lines = [_sales(top, label, stage, has_coupon and top != "gmv_platform")]
+    if has_coupon:
+        lines.append(_campaign("coupon", "our coupon money", "order", "merchant_coupon"))
+    return lines + _lost(top, have) if top != "kept_sales" else lines
+
+
+def _sales(top: str, label: str, stage: str, add_coupon: bool) -> Line:  # noqa: FBT001
+    line = _measured("sales", label, stage, top, 1.0)
+    if not add_coupon:
+        return line
+    return replace(line, flows={MERCHANT: {top: 1.0, "merchant_coupon": 1.0}})
+
+
+def _lost(top: str, have: frozenset[str]) -> list[Line]:
+    """Cancelled and returned sales; where only kept sales are known, the rest in one line."""
+    named = {"cancelled": "cancelled before shipping", "returned": "returned"}
+    lines = [
+        _measured(name, label, "return", f"{name}_sales", -1.0)
+        for name, label in named.items()
+        if f"{name}_sales" in have
+    ]
+    if len(lines) < len(named) and "kept_sales" in have:
+        terms = {top: -1.0, "kept_sales": 1.0}
+        if top == "gmv_platform" and "merchant_coupon" in have:
+            terms["merchant_coupon"] = 1.0
+        terms |= {f"{name}_sales": 1.0 for name in named if f"{name}_sales" in have}
+        rest = "cancelled and returned" if not lines else "other sales not kept"
         lines.append(
-            _measured("sales", "sales at the checkout, before coupons", "order", top, 1)
-        )
-    else:
-        lines.append(_measured("sales", "sales kept", "settlement", "kept_sales", 1))
-    if "merchant_coupon" in have and top == "gmv_platform":
-        lines.append(
-            replace(
-                _measured("coupon", "our coupon money", "order", "merchant_coupon", -1.0),
-                is_campaign=True,
+            Line(
+                name="lost",
+                label=rest,
+                stage="return",
+                flows={MERCHANT: terms},
+                status="measured",
             )
         )
-    if top in have:
-        for name, label in (
-            ("cancelled", "cancelled before shipping"),
-            ("returned", "returned"),
-        ):
-            if f"{name}_sales" in have:
-                lines.append(_measured(name, label, "return", f"{name}_sales", -1.0))
     return lines
 
 
@@ -254,6 +288,8 @@ def _stated(costs: Costs, have: frozenset[str]) -> tuple[list[Line], tuple[str, 
     for cost in COST_LINES:
         stated = costs.lines.get(cost.name, preset.get(cost.name))
         status = "given" if cost.name in costs.lines else "assumed"
+        if _is_covered(cost, costs):
+            continue
         if cost.measured_as in have and (stated is None or stated == "from_orders"):
             lines.append(_cost(cost, {cost.measured_as: -1.0}, "measured"))
         elif stated == "from_orders":
@@ -261,8 +297,7 @@ def _stated(costs: Costs, have: frozenset[str]) -> tuple[list[Line], tuple[str, 
                 raise DefinitionError.cost_not_in_data(cost.name, cost.measured_as, have)
             absent.append(cost.name)
         elif stated is None:
-            if costs.margin is None or not cost.in_margin:
-                absent.append(cost.name)
+            absent.append(cost.name)
         elif not _bases(cost, have):
             if cost.name in costs.lines:
                 raise DefinitionError.cost_not_in_data(cost.name, " or ".join(cost.bases), have)
@@ -271,6 +306,14 @@ def _stated(costs: Costs, have: frozenset[str]) -> tuple[list[Line], tuple[str, 
             rate = _number(stated)
             lines.append(_cost(cost, dict.fromkeys(_bases(cost, have), -rate), status))
     return lines, _missing(absent, {line.name for line in lines})
+
+
+def _is_covered(cost: CostLine, costs: Costs) -> bool:
+    """Whether another line of the plan already charges for this one."""
+    if costs.margin is not None and cost.in_margin and cost.name not in costs.lines:
+        return True
+    by_rate = {"commission_organic", "commission_ads"} & set(costs.lines)
+    return cost.name == "commission" and bool(by_rate)
 
 
 def _missing(absent: Sequence[str], found: Collection[str]) -> tuple[str, ...]:
@@ -301,16 +344,19 @@ def _cost(cost: CostLine, terms: Terms, status: str) -> Line:
 
 def _margin(margin: float, have: frozenset[str]) -> Line:
     """Goods and all else at (1 - margin) of sales before our coupon."""
-    if "kept_sales" in have and "kept_merchant_coupon" in have:
-        base = {"kept_sales": 1.0, "kept_merchant_coupon": 1.0}
+    if "kept_sales" in have:
+        base = {"kept_sales": 1.0}
+        coupon: tuple[str, ...] = ("kept_merchant_coupon",)
+        if not {"gmv_platform", "gmv_merchant"} & have:
+            # Nothing but kept sales: the coupon given beside them is the one on kept orders.
+            coupon = ("kept_merchant_coupon", "merchant_coupon")
+        base |= dict.fromkeys([c for c in coupon if c in have][:1], 1.0)
     elif "gmv_platform" in have:
         base = {"gmv_platform": 1.0}
-    elif "gmv_merchant" in have:
+    else:
         base = {"gmv_merchant": 1.0}
         if "merchant_coupon" in have:
             base["merchant_coupon"] = 1.0
-    else:
-        base = {"kept_sales": 1.0}
     return Line(
         name="goods_at_margin",
         label=f"goods and running costs, at a margin of {margin:.1%}",
@@ -320,22 +366,50 @@ def _margin(margin: float, have: frozenset[str]) -> Line:
     )
 
 
-def _per_arm(
-    name: str, label: str, stage: str, amounts: Mapping[str, float] | None, note: str = ""
+def _arm_money(
+    name: str,
+    label: str,
+    component: str,
+    stated: Mapping[str, float] | None,
+    have: frozenset[str],
 ) -> list[Line]:
-    if not amounts or not any(amounts.values()):
+    """Money for messages or ads: a measured column, or the plan's amount per unit of an arm."""
+    amounts = {arm: amount for arm, amount in (stated or {}).items() if amount}
+    if component in have:
+        if amounts:
+            raise DefinitionError.both_given("the analysis", f"costs of {name}", component)
+        return [_campaign(name, label, "impression", component)]
+    if not amounts:
         return []
     return [
         Line(
             name=name,
             label=label,
-            stage=stage,
+            stage="impression",
             flows={},
             by_arm={arm: {MERCHANT: {"units": -amount}} for arm, amount in amounts.items()},
             is_campaign=True,
-            note=note,
+            note="conditional on spend" if name == "ad_spend" else "",
         )
     ]
+
+
+def _profit_as_given(have: frozenset[str]) -> list[Line]:
+    """Profit with all costs in it; a coupon given beside it is shown, not charged again."""
+    if "merchant_coupon" not in have:
+        return [_measured("profit", "profit as given", "settlement", "profit", 1.0)]
+    before = Line(
+        name="profit",
+        label="profit as given, before our coupon",
+        stage="settlement",
+        flows={MERCHANT: {"profit": 1.0, "merchant_coupon": 1.0}},
+        status="measured",
+    )
+    return [before, _campaign("coupon", "our coupon money", "order", "merchant_coupon")]
+
+
+def _campaign(name: str, label: str, stage: str, component: str) -> Line:
+    return replace(_measured(name, label, stage, component, -1.0), is_campaign=True)
 
 
 def _transfers(have: frozenset[str]) -> list[Line]:
@@ -369,35 +443,38 @@ def _measured(name: str, label: str, stage: str, component: str, rate: float) ->
     )
 
 
-def _funding_rules(share: float) -> dict[str, Terms]:
-    coupon = {"merchant_coupon": share, "platform_coupon": share}
-    kept = {"kept_merchant_coupon": 1 - share, "kept_platform_coupon": -share}
+def _funding_rules(share: float, measured: frozenset[str]) -> dict[str, Terms]:
+    """Components under another funding share, in terms of the measured ones."""
+    both = ("merchant_coupon", "platform_coupon")
+    coupon = dict.fromkeys(both, share)
+    kept = {f"kept_{name}": weight for name, weight in coupon.items()}
+    moved = {"kept_merchant_coupon": 1 - share, "kept_platform_coupon": -share}
     lost = {
         "merchant_coupon": 1 - share,
         "platform_coupon": -share,
         "kept_merchant_coupon": share - 1,
         "kept_platform_coupon": share,
     }
-    return {
+    rules: dict[str, Terms] = {
         "merchant_coupon": coupon,
-        "platform_coupon": {"merchant_coupon": 1 - share, "platform_coupon": 1 - share},
-        "kept_merchant_coupon": {
-            "kept_merchant_coupon": share,
-            "kept_platform_coupon": share,
-        },
-        "kept_platform_coupon": {
-            "kept_merchant_coupon": 1 - share,
-            "kept_platform_coupon": 1 - share,
-        },
+        "platform_coupon": dict.fromkeys(both, 1 - share),
+        "kept_merchant_coupon": kept,
+        "kept_platform_coupon": dict.fromkeys(kept, 1 - share),
         "gmv_merchant": {
             "gmv_merchant": 1.0,
             "merchant_coupon": 1 - share,
             "platform_coupon": -share,
         },
-        "kept_sales": {"kept_sales": 1.0, **kept},
+        "kept_sales": {"kept_sales": 1.0, **moved},
         # Cancelled and returned sales only ever enter as their sum.
         "returned_sales": {"returned_sales": 1.0, **lost},
     }
+    # What is charged on the settlement base moves with it, where its coupons were measured.
+    for base, part in COUPONS_OF.items():
+        own = {f"{part}_merchant_coupon": 1 - share, f"{part}_platform_coupon": -share}
+        if own.keys() <= measured:
+            rules[base] = {base: 1.0, **own}
+    return rules
 
 
 def _scaled(lines: tuple[Line, ...], name: str, factor: float) -> tuple[Line, ...]:

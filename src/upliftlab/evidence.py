@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from upliftlab import checks
+from upliftlab.estimators.families import false_discoveries
 from upliftlab.estimators.metrics import MetricEffect, guardrail, metric_effect
-from upliftlab.stats.multiplicity import adjust, fcr_intervals
+from upliftlab.stats.estimate import undefined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from upliftlab.data.prepared import Facts
     from upliftlab.estimators.effects import Effects
     from upliftlab.experiment import Experiment
+    from upliftlab.plan.metrics import Metric
 
 STEPS = (
     ("saw", "saw the coupon"),
@@ -125,11 +125,13 @@ def metrics_of(experiment: Experiment, effects: Effects) -> tuple[MetricEffect, 
                 continue
             effect = metric_effect(effects, metric, arm.label, level=level)
             if effect is None:
+                if name in margins:
+                    found.append(_unmeasured(metric, arm.label, margins[name], level))
                 continue
             if name in margins:
                 effect = guardrail(effect, effects, metric, margins[name])
             found.append(replace(effect, is_planned=name in planned))
-    return _corrected(found)
+    return _corrected(found, experiment, effects, level)
 
 
 def journey_of(effects: Effects) -> tuple[Journey, ...]:
@@ -147,17 +149,32 @@ def journey_of(effects: Effects) -> tuple[Journey, ...]:
     )
 
 
-def _corrected(found: list[MetricEffect]) -> tuple[MetricEffect, ...]:
+def _unmeasured(metric: Metric, arm: str, margin: object, level: float) -> MetricEffect:
+    """Keep a promise that the data cannot judge: inconclusive, never silently dropped."""
+    needs = " and ".join(metric.components)
+    return MetricEffect(
+        metric=metric.name,
+        arm=arm,
+        role="guardrail",
+        direction=metric.direction,
+        treatment=float("nan"),
+        control=float("nan"),
+        effect=undefined(metric.name, f"the data do not hold {needs}", level=level),
+        state="inconclusive",
+        margin=str(margin),
+    )
+
+
+def _corrected(
+    found: list[MetricEffect], experiment: Experiment, effects: Effects, level: float
+) -> tuple[MetricEffect, ...]:
+    """Correct the plan's secondary metrics together; what is not selected claims no range."""
     family = [i for i, m in enumerate(found) if m.role == "secondary" and m.is_planned]
     if not family:
         return tuple(found)
-    effects = [found[i].effect for i in family]
-    p = adjust(np.array([effect.p_value for effect in effects]), "fdr_bh")
+    rows = tuple(found[i] for i in family)
+    metrics = [experiment.metric(row.metric) for row in rows]
     out = list(found)
-    for i, value, wide in zip(family, p, fcr_intervals(effects), strict=True):
-        # Selected effects get the wider interval; the rest keep theirs and claim nothing.
-        effect = found[i].effect
-        if wide.shape == "interval" and np.isfinite(wide.ci_low):
-            effect = replace(effect, ci_low=wide.ci_low, ci_high=wide.ci_high)
-        out[i] = replace(found[i], effect=effect, p_adjusted=float(value))
+    for i, row in zip(family, false_discoveries(effects, metrics, rows, level), strict=True):
+        out[i] = row
     return tuple(out)

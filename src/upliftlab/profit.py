@@ -120,6 +120,7 @@ class Profit:
         ladder: Platform GMV, merchant GMV, kept sales, profit.
         campaign_cost: Extra campaign money per unit: coupon and contact.
         iroi: Extra profit after all cost per unit of campaign money.
+        over_hurdle: Extra profit less the plan's hurdle on campaign money, per unit.
         attributed_roi: What a dashboard shows: sales of redeemers per coupon yuan; NaN if
             unknown.
         cost_per: Campaign money per extra customer, member or order.
@@ -151,6 +152,7 @@ class Profit:
     ladder: tuple[Rung, ...]
     campaign_cost: Estimate
     iroi: Estimate
+    over_hurdle: Estimate
     attributed_roi: float
     cost_per: Mapping[str, Estimate] = field(default_factory=dict)
     average_cost_per: Mapping[str, float] = field(default_factory=dict)
@@ -185,6 +187,7 @@ class Profit:
             "ladder": [rung.to_dict() for rung in self.ladder],
             "campaign_cost": self.campaign_cost.to_dict(),
             "iroi": self.iroi.to_dict(),
+            "over_hurdle": self.over_hurdle.to_dict(),
             "attributed_roi": _plain(self.attributed_roi),
             "cost_per": {k: e.to_dict() for k, e in self.cost_per.items()},
             "average_cost_per": {k: _plain(v) for k, v in self.average_cost_per.items()},
@@ -210,6 +213,7 @@ def assess(
     window: int | None = None,
     segment: str = "everyone",
     eligible: int | None = None,
+    hurdle: float = 0.0,
     level: float = 0.95,
 ) -> Profit:
     """Price one arm's effects.
@@ -225,13 +229,14 @@ def assess(
         window: Days, for the label.
         segment: Label of the population.
         eligible: Units a roll-out would reach.
+        hurdle: Extra profit per unit of campaign money that the plan asks for.
         level: Confidence level.
 
     References:
         Fieller (1954), *Journal of the Royal Statistical Society B* 16(2).
     """
     effects = effects.with_units()
-    book = _book(effects, economics, arm)
+    book = _book(effects, economics, arm, hurdle)
     profit = _with_rel(book, "profit", level)
     same = economics.price(MERCHANT, arm) == economics.price(MERCHANT, effects.control)
     treated, control = _size(effects, arm), _size(effects, effects.control)
@@ -260,6 +265,7 @@ def assess(
         ladder=_ladder(book, profit, level),
         campaign_cost=book.estimate("cost", level=level),
         iroi=_per_cost(book, "profit", "cost", "iROI", level),
+        over_hurdle=book.estimate("over hurdle", level=level),
         attributed_roi=_attributed(effects, arm),
         cost_per={
             label: _per_cost(book, "cost", f"count:{name}", label, level)
@@ -277,7 +283,7 @@ def assess(
         rollout=_rollout(profit, eligible),
         rollout_n=eligible or 0,
         tipping=tipping_values(effects, economics, arm, level=level),
-        variance_kept=_variance_kept(effects),
+        variance_kept=_variance_kept(effects, economics, arm),
     )
 
 
@@ -327,7 +333,7 @@ def contrast_weights(effects: Effects, economics: Economics, party: str, arm: st
     )
 
 
-def _book(effects: Effects, economics: Economics, arm: str) -> Joint:
+def _book(effects: Effects, economics: Economics, arm: str, hurdle: float) -> Joint:
     """All functionals of one contrast with one covariance."""
     control = effects.control
     rows: dict[str, Floats] = {}
@@ -341,6 +347,7 @@ def _book(effects: Effects, economics: Economics, arm: str) -> Joint:
             cost = cost - row
     rows["profit"] = contrast_weights(effects, economics, MERCHANT, arm)
     rows["cost"] = cost
+    rows["over hurdle"] = rows["profit"] - hurdle * cost
     rows |= {f"stage:{name}": row for name, row in stages.items()}
     for party in economics.parties():
         rows[f"party:{party}"] = contrast_weights(effects, economics, party, arm)
@@ -461,11 +468,8 @@ def _rollout(profit: Estimate, eligible: int | None) -> Estimate:
     return profit.scaled(eligible, name="rollout")
 
 
-def _variance_kept(effects: Effects) -> float:
-    kept = effects.variance_kept
-    if not kept:
-        return float("nan")
-    return float(kept.get("kept_sales", kept.get("gmv_merchant", float("nan"))))
+def _variance_kept(effects: Effects, economics: Economics, arm: str) -> float:
+    return effects.variance_left(contrast_weights(effects, economics, MERCHANT, arm))
 
 
 def _named(book: Joint, prefix: str, level: float) -> dict[str, Estimate]:

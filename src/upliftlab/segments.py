@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from upliftlab.economics import Economics
     from upliftlab.estimators.effects import Effects
     from upliftlab.experiment import Experiment
+    from upliftlab.stats.estimate import Estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,8 @@ class Segment:
         share: Share of all units.
         n: Units in it, over all arms.
         profits: One per treatment; their wide interval holds over all declared segments.
-        differs: Arm -> p-value that all levels of the column earn the same.
+        differs: Arm -> p-value that all levels of the column earn the same; empty for
+            clusters, which may hold units of several levels.
     """
 
     column: str
@@ -85,17 +87,15 @@ def segments_of(
         Šidák (1967), *Journal of the American Statistical Association* 62(318), for the
         product bound under any correlation.
     """
-    arms = [arm.label for arm in experiment.arms]
     total = int(cells.n.sum())
     found: list[tuple[str, str, int, tuple[Profit, ...]]] = []
     for column in experiment.decide.segments:
         for level in cells.levels(column):
             part = cells.where(**{column: level})
             by_arm = part.collapse(["arm"])
-            size = {label[0]: int(by_arm.n[i]) for i, label in enumerate(by_arm.labels)}
-            if any(size.get(arm, 0) < 2 for arm in arms):
+            if _thin_arms(experiment, by_arm):
                 continue
-            n = sum(size.values())
+            n = int(by_arm.n.sum())
             profits = _profits(
                 experiment,
                 estimate(part, column).window(days),
@@ -106,7 +106,10 @@ def segments_of(
             )
             found.append((column, level, n, profits))
     wide = _together(found)
-    differs = {column: _differs(found, column) for column in experiment.decide.segments}
+    differs = {
+        column: {} if experiment.cluster else _differs(found, column)
+        for column in experiment.decide.segments
+    }
     return tuple(
         Segment(
             column=column,
@@ -118,6 +121,27 @@ def segments_of(
         )
         for i, (column, level, n, profits) in enumerate(found)
     )
+
+
+def skipped_levels(experiment: Experiment, cells: Cells) -> tuple[str, ...]:
+    """Say which levels of the declared segments are not shown, and why.
+
+    Args:
+        experiment: The plan with its declared segments.
+        cells: Moments with the segments among their keys.
+    """
+    return tuple(
+        f"{column} = {level} is not shown: fewer than two units in {', '.join(thin)}"
+        for column in experiment.decide.segments
+        for level in cells.levels(column)
+        if (thin := _thin_arms(experiment, cells.where(**{column: level})))
+    )
+
+
+def _thin_arms(experiment: Experiment, cells: Cells) -> tuple[str, ...]:
+    by_arm = cells.collapse(["arm"])
+    size = {label[0]: int(n) for label, n in zip(by_arm.labels, by_arm.n, strict=True)}
+    return tuple(arm.label for arm in experiment.arms if size.get(arm.label, 0) < 2)
 
 
 def _profits(
@@ -137,6 +161,7 @@ def _profits(
             window=window,
             segment=label,
             eligible=eligible,
+            hurdle=float(experiment.decide.iroi_at_least),
             level=float(experiment.decide.confidence),
         )
         for arm in experiment.treatments
@@ -169,14 +194,17 @@ def _differs(
     """
     from scipy import stats
 
-    levels = [profits for name, _, _, profits in found if name == column]
-    if len(levels) < 2:
-        return {}
+    by_arm: dict[str, list[Estimate]] = {}
+    for name, _, _, profits in found:
+        for each in profits:
+            if name == column and each.profit.std_error > 0:
+                by_arm.setdefault(each.arm, []).append(each.profit)
     out = {}
-    for i, first in enumerate(levels[0]):
-        tau = np.array([profits[i].profit.estimate for profits in levels])
-        variance = np.array([profits[i].profit.std_error for profits in levels]) ** 2
-        weight = 1 / variance
+    for arm, levels in by_arm.items():
+        if len(levels) < 2:
+            continue
+        tau = np.array([e.estimate for e in levels])
+        weight = 1 / np.array([e.std_error for e in levels]) ** 2
         q = float((weight * (tau - (weight @ tau) / weight.sum()) ** 2).sum())
-        out[first.arm] = float(stats.chi2.sf(q, len(levels) - 1))
+        out[arm] = float(stats.chi2.sf(q, len(levels) - 1))
     return out

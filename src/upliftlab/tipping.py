@@ -104,10 +104,15 @@ def funding_share(effects: Effects, arm: str) -> float | None:
 def _funding(
     effects: Effects, economics: Economics, arm: str, share: float, level: float
 ) -> Tipping:
-    none = _row(effects, economics.with_funding(0.0), arm)
-    whole = _row(effects, economics.with_funding(1.0), arm)
-    joint = effects.linear(np.stack([none, none - whole]), ["free", "slope"])
-    at = joint.ratio("free", "slope", name=FUNDING, level=level)
+    """Move who pays the tested arm's coupons, from today's profit; control stays as it is.
+
+    Profit at share s is profit now + (s - share) x slope, so it is 0 at share - profit / slope.
+    """
+    free, whole = (economics.with_funding(s).price(MERCHANT, arm) for s in (0.0, 1.0))
+    slope = _weights(effects, whole, {}, arm) - _weights(effects, free, {}, arm)
+    rows = np.stack([share * slope - _row(effects, economics, arm), slope])
+    joint = effects.linear(rows, ["distance", "slope"])
+    at = joint.ratio("distance", "slope", name=FUNDING, level=level)
     return Tipping(
         name=FUNDING,
         label="our share of the coupon",

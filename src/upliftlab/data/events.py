@@ -36,7 +36,7 @@ class Events:
 def read_events(book: OrderTables, units: ibis.Table) -> Events:
     """Read exposures, coupon events and membership events; absent sources unlock nothing.
 
-    Only events between a unit's assignment and the end of its longest window count.
+    Only events between a unit's assignment and the end of its headline window count.
     """
     tables: list[ibis.Table] = []
     leaks: list[ibis.Table] = []
@@ -44,7 +44,7 @@ def read_events(book: OrderTables, units: ibis.Table) -> Events:
         seen, other = _exposures(book)
         found = _flagged(book, seen, units, {"saw": ibis.literal(True), "_other": other})
         leaks.append(_leaked(book, found, units, "_other"))
-        tables.append(found.drop(at("_other", book.plan.windows[-1])))
+        tables.append(found.drop(at("_other", _days(book))))
     if book.has("coupon_events"):
         events = book.read("coupon_events")
         claimed = events["event"].isin(CLAIMS)
@@ -84,7 +84,7 @@ def _flagged(
     only: ibis.BooleanValue | None = None,
 ) -> ibis.Table:
     """Mark units with an event of each kind between assignment and the window's end."""
-    days = book.plan.windows[-1]
+    days = _days(book)
     marked = events.mutate(
         **{f"_is_{name}": value.fill_null(False).ifelse(1, 0) for name, value in flags.items()}
     )
@@ -101,8 +101,12 @@ def _flagged(
 
 def _leaked(book: OrderTables, found: ibis.Table, units: ibis.Table, name: str) -> ibis.Table:
     control = units.filter(units["arm"] == book.plan.control)
-    met = found.filter(found[at(name, book.plan.windows[-1])] == 1)
+    met = found.filter(found[at(name, _days(book))] == 1)
     return met.semi_join(control, "unit").select("unit")
+
+
+def _days(book: OrderTables) -> int:
+    return book.plan.headline or book.plan.windows[-1]
 
 
 def _count(book: OrderTables, leaks: list[ibis.Table]) -> dict[str, int]:

@@ -23,6 +23,9 @@ NET_WINDOWS = {
 }
 """Sales net of the refunds that arrive within this many seconds of payment."""
 
+FUNDERS = ("merchant_coupon", "platform_coupon")
+"""Coupons whose payer a what-if moves."""
+
 CHANNEL_BUCKETS = {
     "kept_creator_organic": ("creator_organic",),
     "kept_creator_ads": ("creator_ads",),
@@ -147,13 +150,16 @@ def components(lines: ibis.Table, *, has_refunds: bool) -> ibis.Table:
         "line_kept": ((base - lost) > 0).ifelse(1, 0),
         "line_over_refunded": table["over_refunded"] if has_refunds else ibis.literal(0),
     }
-    out |= _goods(table) | _by_channel(table, out["kept_sales"])
+    out |= _goods(table) | _by_channel(table, out["kept_sales"], coupons)
     if has_refunds:
         for name in NET_WINDOWS:
             out[name] = base - _part(lost, table[f"within_{name}"])
     for name, rate in (("commission", "commission_rate_bp"), ("agency_fee", "agency_rate_bp")):
         if rate in table.columns:
             out[name] = _rated(out["kept_sales"], table[rate])
+            for payer in FUNDERS:
+                part = f"{name.removesuffix('_fee')}_on_{payer}"
+                out[part] = _rated(out[f"kept_{payer}"], table[rate])
     keys = ("unit", "order_id", "paid_at", "assigned_at")
     return table.select(*[name for name in keys if name in table.columns], **out)
 
@@ -197,14 +203,22 @@ def _shipped(lines: ibis.Table, is_cancelled: ir.BooleanValue) -> ir.NumericValu
     return shipped.ifelse(1, 0)
 
 
-def _by_channel(table: ibis.Table, kept: ir.NumericValue) -> dict[str, ir.NumericValue]:
+def _by_channel(
+    table: ibis.Table, kept: ir.NumericValue, coupons: dict[str, ir.NumericValue]
+) -> dict[str, ir.NumericValue]:
     if "channel" not in table.columns:
         return {}
     none = ibis.literal(0, "int64")
-    return {
-        bucket: table["channel"].isin(channels).fill_null(False).ifelse(kept, none)
+    inside = {
+        bucket: table["channel"].isin(channels).fill_null(False)
         for bucket, channels in CHANNEL_BUCKETS.items()
     }
+    out = {bucket: mark.ifelse(kept, none) for bucket, mark in inside.items()}
+    for bucket in ("kept_creator_organic", "kept_creator_ads"):
+        for payer in FUNDERS:
+            part = f"{bucket.removeprefix('kept_')}_{payer}"
+            out[part] = inside[bucket].ifelse(coupons[f"kept_{payer}"], none)
+    return out
 
 
 def _rated(base: ir.NumericValue, rate_bp: ir.NumericValue) -> ir.NumericValue:

@@ -41,7 +41,7 @@ def prepare_orders(
     Raises:
         DataError: When a needed source is missing or does not hold what it should.
     """
-    if not plan.windows:
+    if plan.headline is None:
         raise DataError.no_window()
     book = OrderTables(engine=engine, sources=sources, given=given, plan=plan, how=how)
     single, units = _units(book)
@@ -63,13 +63,14 @@ def prepare_orders(
     facts, names = orders.by_unit(
         detailed,
         windows=plan.windows,
+        headline=plan.headline,
         one_line_each=int(counts["lines"]) == int(counts["orders"]),
     )
     events = read_events(book, units)
     active, names = _active(book, units, facts, names, events)
     flagged = _flagged(book, units, active, events)
     totals = _totals(engine, active, names, flagged, events.names)
-    as_of = plan.as_of or maturity.last_event(engine, lines, refunded)
+    as_of = _as_of(book, lines, refunded, units)
     book.say_unused()
     return Prepared(
         engine=engine,
@@ -89,7 +90,9 @@ def prepare_orders(
             lines=int(counts["lines"]),
             as_of=as_of,
             closed=maturity.closed(engine, units, plan, as_of),
-            final=maturity.final(engine, detailed, units, plan, as_of),
+            # Returns that nobody could read are not booked, however late it is.
+            final={} if refunded is None else maturity.final(engine, detailed, units, plan, as_of),
+            has_refunds=refunded is not None,
             coverage=_coverage(engine, units) if book.has("users") else {},
             unbalanced_lines=unbalanced,
             funding=funding,
@@ -101,6 +104,29 @@ def prepare_orders(
             notes=tuple(book.notes),
         ),
     )
+
+
+def _as_of(
+    book: OrderTables, lines: ibis.Table, refunded: ibis.Table | None, units: ibis.Table
+) -> int | None:
+    """Return the plan's moment, else that of the last event; note what is left out or open."""
+    as_of, plan = book.plan.as_of, book.plan
+    if as_of is None:
+        found = maturity.last_event(book.engine, lines, refunded, units)
+        as_of = found.at
+        if found.strays:
+            book.notes.append(
+                f"{found.strays:,} payments or refunds are dated over {maturity.LONG_GAP} days "
+                "after all others; they do not say up to when the data speak"
+            )
+    for days in plan.windows:
+        share = maturity.closed(book.engine, units, plan, as_of, days=days)
+        if days > (plan.headline or 0) and share and min(share.values()) < 1:
+            book.notes.append(
+                f"the {days}-day window had ended for {min(share.values()):.1%} of customers; "
+                "its numbers are early"
+            )
+    return as_of
 
 
 def _units(book: OrderTables) -> tuple[Assigned, ibis.Table]:

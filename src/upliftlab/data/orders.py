@@ -72,14 +72,15 @@ def placed(book: OrderTables, lines: ibis.Table, units: ibis.Table) -> ibis.Tabl
 
 
 def by_unit(
-    lines: ibis.Table, *, windows: Sequence[int], one_line_each: bool
+    lines: ibis.Table, *, windows: Sequence[int], headline: int, one_line_each: bool
 ) -> tuple[ibis.Table, tuple[str, ...]]:
     """Add up line components per unit and window.
 
     Args:
         lines: One row per line with components, ``unit``, ``order_id``, ``paid_at`` and
             ``assigned_at``.
-        windows: Days from assignment, ascending; the last is the headline.
+        windows: Days from assignment, ascending.
+        headline: The one of them that the verdict is about.
         one_line_each: Whether every order has one line, which saves a step.
 
     Returns:
@@ -104,18 +105,18 @@ def by_unit(
     for days in windows:
         inside = orders["_age"] < days * DAY
         shown = (
-            sums if days == windows[-1] else [c for c in sums if c not in ledger.NET_WINDOWS]
+            sums if days == headline else [c for c in sums if c not in ledger.NET_WINDOWS]
         )
         for name in (*shown, *SUMMED_ORDERS):
             columns[at(name, days)] = inside.ifelse(orders[name], 0).sum().cast("int64")
         columns[at("buyers", days)] = inside.ifelse(1, 0).max()
         columns[at("kept_buyers", days)] = inside.ifelse(orders["orders_kept"], 0).max()
         columns[at("redeemers", days)] = inside.ifelse(orders["orders_redeemed"], 0).max()
-    if len(windows) > 1:
-        short, long = windows[0], windows[-1]
+    short = windows[0]
+    if short < headline:
         early = (orders["_age"] < short * DAY).ifelse(1, 0).max()
-        again = orders["_age"].between(short * DAY, long * DAY - 1).ifelse(1, 0).max()
-        columns[at("came_back", long)] = early * again
+        again = orders["_age"].between(short * DAY, headline * DAY - 1).ifelse(1, 0).max()
+        columns[at("came_back", headline)] = early * again
     return orders.group_by("unit").agg(**columns), tuple(columns)
 
 

@@ -37,6 +37,7 @@ class Plan:
         covariates: Pre-period columns for variance reduction; None takes the standard ones.
         cluster: Column of the cluster, when units were assigned in clusters.
         windows: Days from assignment, ascending, the headline among them; empty without clock.
+        headline: The window that the verdict is about, in days; None without a clock.
         returns_final: Days after payment from which returns are final; None if nobody says.
         run: First and last second of assignment, UTC; None without run dates.
         as_of: Up to when the data speak, UTC seconds; None to take the last event.
@@ -51,6 +52,7 @@ class Plan:
     covariates: tuple[str, ...] | None = ()
     cluster: str | None = None
     windows: tuple[int, ...] = ()
+    headline: int | None = None
     returns_final: int | None = None
     run: tuple[int, int] | None = None
     as_of: int | None = None

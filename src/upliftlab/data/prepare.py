@@ -86,6 +86,7 @@ def plan_of(experiment: Experiment) -> Plan:
         covariates=experiment.covariates,
         cluster=experiment.cluster,
         windows=tuple(windows),
+        headline=experiment.follow_up or None,
         returns_final=experiment.returns_final_after,
         run=run,
         as_of=int(as_of.timestamp()) if as_of else None,

@@ -50,6 +50,9 @@ class Facts:
         as_of: Up to when the data speak, UTC seconds; None where nobody says.
         closed: Share of units whose window is closed, per arm; empty where unknown.
         final: Share of orders whose returns are final, per arm; empty where unknown.
+        has_refunds: Whether refunds could be read; None where the grain does not tell.
+        clusters: Clusters per arm as assigned; empty when units were assigned one by one.
+        cluster_size_cv: Standard deviation over mean of cluster sizes, per arm.
         coverage: (found, assigned) in the users source, per arm; empty without one.
         unbalanced_lines: Order lines on which the ledger's identity fails; None if not checked.
         funding: (merchant, platform, creator) coupon money, in minor units; empty without.
@@ -68,6 +71,9 @@ class Facts:
     as_of: int | None = None
     closed: Mapping[str, float] = field(default_factory=dict)
     final: Mapping[str, float] = field(default_factory=dict)
+    has_refunds: bool | None = None
+    clusters: Mapping[str, int] = field(default_factory=dict)
+    cluster_size_cv: Mapping[str, float] = field(default_factory=dict)
     coverage: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     unbalanced_lines: int | None = None
     funding: Mapping[str, int] = field(default_factory=dict)
@@ -88,6 +94,9 @@ class Facts:
             "as_of": self.as_of,
             "closed": dict(self.closed),
             "final": dict(self.final),
+            "has_refunds": self.has_refunds,
+            "clusters": dict(self.clusters),
+            "cluster_size_cv": dict(self.cluster_size_cv),
             "coverage": {arm: list(pair) for arm, pair in self.coverage.items()},
             "unbalanced_lines": self.unbalanced_lines,
             "funding": dict(self.funding),

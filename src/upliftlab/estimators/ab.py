@@ -10,7 +10,7 @@ import numpy as np
 from upliftlab.estimators.effects import Effects
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -77,8 +77,8 @@ def estimate(
             one set over all units, arm means included, as CUPED is usually coded.
 
     Returns:
-        Components only; an arm with fewer than two units (or clusters) in a block has NaN
-        covariance.
+        Components only; an arm with fewer than two units (or clusters) has NaN covariance
+        and leaves the others theirs, short of what it adds to the common covariate mean.
 
     References:
         Lin (2013), *Annals of Applied Statistics* 7(1), section 4, for coefficients per arm;
@@ -103,9 +103,10 @@ def estimate(
     k, p = len(names), len(covariates)
     slopes = _slopes(blocks, k, theta)
     mean, cov = _adjusted(blocks, slopes, k)
-    fitted = p if theta == "per_arm" else 0
+    # Coefficients are fitted on units, so they use up no degrees of freedom of clusters.
+    fitted = p if theta == "per_arm" and clusters is None else 0
     scale = _small_sample(blocks, fitted)
-    plain_cov = _adjusted(blocks, np.zeros_like(slopes), k)[1] if p else cov
+    plain_cov = _adjusted(blocks, np.zeros_like(slopes), k)[1] if p else None
     return Effects(
         arms=tuple(arms),
         control=control,
@@ -117,8 +118,11 @@ def estimate(
         working=blocks.working,
         own=_own(blocks, slopes, k) * scale[:, None, None] if p or strata else None,
         method=_method(p, theta, strata, clustered=clusters is not None),
-        variance_kept=_kept(names, arms, control, cov, plain_cov) if p else None,
-        note=merged,
+        variance_kept=None
+        if plain_cov is None
+        else _kept(names, arms, control, cov, plain_cov),
+        plain_cov=plain_cov,
+        note="; ".join(part for part in (merged, _unknown(blocks, scale, arms)) if part),
     )
 
 
@@ -129,12 +133,18 @@ def _merge_thin(cells: Cells, arms: Sequence[str]) -> tuple[Cells, str]:
     count: dict[tuple[str, ...], dict[str, int]] = {}
     for label, n in zip(cells.labels, cells.n, strict=True):
         count.setdefault(label[1:], {})[label[0]] = int(n)
-    thin = {s for s, by in count.items() if any(by.get(arm, 0) < 2 for arm in arms)}
+
+    def is_thin(strata: Collection[tuple[str, ...]]) -> bool:
+        return any(sum(count[s].get(arm, 0) for s in strata) < 2 for arm in measured)
+
+    # An arm that has no variance anyhow must not take the strata from the others.
+    measured = [arm for arm in arms if sum(by.get(arm, 0) for by in count.values()) >= 2]
+    thin = {s for s in count if is_thin([s])}
     if not thin:
         return cells, ""
     width = len(cells.keys) - 1
     rest = ("(thin strata)",) * width
-    if len(thin) == 1 and len(count) > 1:
+    while is_thin(thin) and len(thin) < len(count):
         thin.add(min((s for s in count if s not in thin), key=lambda s: sum(count[s].values())))
     labels = tuple((label[0], *rest) if label[1:] in thin else label for label in cells.labels)
     note = f"{len(thin)} strata were joined: some arm had fewer than two units in one"
@@ -156,6 +166,9 @@ def _blocks(
             i = at.get((arm, *stratum))
             if i is not None:
                 n[a, s], mean[a, s], within[a, s] = cells.n[i], cells.mean[i], cells.m2[i]
+    for only in np.flatnonzero(n.sum(axis=1) == 1):
+        # The only unit of an arm stands for it in every stratum.
+        mean[only] = mean[only][n[only] == 1]
     if clusters is not None:
         return _clustered(clusters, arms, order, n=n, mean=mean, within=within)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -205,18 +218,37 @@ def _slopes(blocks: _Blocks, k: int, theta: Theta) -> Floats:
     p = second.shape[1] - k
     if p == 0:
         return np.zeros((len(second), k, 0))
-    # A covariate that does not vary, or repeats others, gets no coefficient.
-    return np.stack(
-        [m[:k, k:] @ np.linalg.pinv(m[k:, k:], rcond=1e-12, hermitian=True) for m in second]
-    )
+    size = np.einsum("as,asp->ap", blocks.n, blocks.mean[:, :, k:] ** 2)
+    if theta != "per_arm":
+        size = np.broadcast_to(size.sum(axis=0), size.shape)
+    return np.stack([_solved(m, k, least) for m, least in zip(second, size, strict=True)])
+
+
+def _solved(second: Floats, k: int, size: Floats) -> Floats:
+    """Coefficients [K, P] from second moments, solved in correlations.
+
+    A covariate that does not vary beyond rounding of its ``size``, or repeats others, gets
+    no coefficient, whatever unit it is counted in.
+    """
+    square = np.diag(second)[k:]
+    moves = square > 1e-13 * size
+    scale = np.where(moves, 1 / np.sqrt(np.where(moves, square, 1.0)), 0.0)
+    correlation = second[k:, k:] * np.outer(scale, scale)
+    solved = np.linalg.pinv(correlation, rcond=1e-10, hermitian=True)
+    found: Floats = (second[:k, k:] * scale) @ solved * scale
+    return found
 
 
 def _adjusted(blocks: _Blocks, slopes: Floats, k: int) -> tuple[Floats, Floats]:
     """Return adjusted means [A, K] and their covariance [A, K, A, K].
 
     The map is mean_a = sum_s W_s (y_as - B_a (x_as - x_s)), with x_s the mean over all arms.
+    An arm of unknown variance has NaN covariance; what it adds to that of others through x_s
+    is of the square of its share of units, and is left out.
     """
     arms, strata = blocks.n.shape
+    unknown = _has_no_variance(blocks)
+    known = np.where(unknown[:, None, None, None], 0.0, blocks.cov)
     total = blocks.n.sum(axis=0)
     weight = total / total.sum()
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -234,10 +266,25 @@ def _adjusted(blocks: _Blocks, slopes: Floats, k: int) -> tuple[Floats, Floats]:
             lever = share[b, s] - (np.arange(arms) == b)
             jacobian[:, :, k:] = slopes * lever[:, None, None]
             flat = weight[s] * jacobian.reshape(arms * k, -1)
-            cov += (flat @ blocks.cov[b, s] @ flat.T).reshape(arms, k, arms, k)
+            cov += (flat @ known[b, s] @ flat.T).reshape(arms, k, arms, k)
     if strata > 1:
         cov += _weight_variance(by_stratum, mean, weight, total.sum())
+    cov[unknown] = np.nan
+    cov[:, :, unknown] = np.nan
     return mean, cov
+
+
+def _has_no_variance(blocks: _Blocks) -> NDArray[np.bool_]:
+    """Arms [A] with a block of too few units or clusters."""
+    found: NDArray[np.bool_] = np.isnan(blocks.cov).any(axis=(1, 2, 3))
+    return found
+
+
+def _unknown(blocks: _Blocks, scale: Floats, arms: Sequence[str]) -> str:
+    """Name the arms that get no interval."""
+    lost = _has_no_variance(blocks) | np.isnan(scale)
+    names = ", ".join(arm for arm, is_lost in zip(arms, lost, strict=True) if is_lost)
+    return f"{names}: no interval, too few units or clusters" if names else ""
 
 
 def _own(blocks: _Blocks, slopes: Floats, k: int) -> Floats:
@@ -275,7 +322,7 @@ def _kept(
         terms = [
             np.diag(of[a, :, a]) + np.diag(of[c, :, c]) - 2 * np.diag(of[a, :, c])
             for a in range(len(arms))
-            if a != c
+            if a != c and not np.isnan(of[a, :, a]).any()
         ]
         total: Floats = np.sum(terms, axis=0)
         return total

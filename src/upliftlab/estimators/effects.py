@@ -31,7 +31,8 @@ class Effects:
         names: Components, K in all.
         n: Units per arm.
         mean: Means per unit (money in minor units), shape [A, K].
-        cov: Covariance of the means, shape [A, K, A, K].
+        cov: Covariance of the means, shape [A, K, A, K]; NaN for an arm whose variance is
+            unknown, which leaves the functionals of other arms as they are.
         df: Degrees of freedom of each arm's variance, shape [A].
         working: Variance of each arm's mean per unit of working variance, shape [A]; given
             for clusters, where it weighs ``df`` in place of the noisy estimated variance.
@@ -41,6 +42,8 @@ class Effects:
         estimand: What the contrasts estimate, in one sentence.
         method: How they were estimated, in reader's words.
         variance_kept: Share of the raw contrast variance left after adjustment, per component.
+        plain_cov: ``cov`` without covariates, to say what adjustment left of any contrast's
+            variance; None without covariates.
         note: What a reader must know; empty when nothing.
     """
 
@@ -56,6 +59,7 @@ class Effects:
     estimand: str = ""
     method: str = ""
     variance_kept: Mapping[str, float] | None = None
+    plain_cov: Floats | None = None
     note: str = ""
 
     def linear(self, weights: Floats, names: Sequence[str]) -> Joint:
@@ -66,7 +70,8 @@ class Effects:
             names: Names of the functionals, m in all.
 
         Returns:
-            Values, joint covariance and the Satterthwaite degrees of freedom of each.
+            Values, joint covariance and the Satterthwaite degrees of freedom of each; NaN
+            covariance for functionals that use a mean of unknown variance, and only for them.
 
         References:
             Satterthwaite (1946), *Biometrics Bulletin* 2(6), equation 17; Bell and McCaffrey
@@ -75,12 +80,38 @@ class Effects:
         m = len(names)
         flat = weights.reshape(m, -1)
         cov = self.cov.reshape(flat.shape[1], flat.shape[1])
+        unknown = np.isnan(np.diag(cov))
+        known = np.where(unknown[:, None] | unknown[None, :], 0.0, cov)
+        found = flat @ known @ flat.T
+        lost = (flat[:, unknown] != 0).any(axis=1)
+        found[lost] = np.nan
+        found[:, lost] = np.nan
         return Joint(
             names=tuple(names),
             value=flat @ self.mean.reshape(-1),
-            cov=flat @ cov @ flat.T,
-            df=self._df(weights),
+            cov=found,
+            df=np.where(lost, np.inf, self._df(weights)),
         )
+
+    def variance_left(self, weights: Floats) -> float:
+        """Share of one functional's variance, weights [A, K], that adjustment left.
+
+        Returns:
+            The share; NaN without covariates or without variance.
+
+        Examples:
+            >>> effects = Effects(arms=("c", "t"), control="c", names=("y",), n=(9, 9),
+            ...                   mean=np.zeros((2, 1)), cov=np.eye(2).reshape(2, 1, 2, 1),
+            ...                   plain_cov=4 * np.eye(2).reshape(2, 1, 2, 1),
+            ...                   df=np.array([8.0, 8.0]))
+            >>> effects.variance_left(np.array([[-1.0], [1.0]]))
+            0.25
+        """
+        if self.plain_cov is None:
+            return float("nan")
+        before = replace(self, cov=self.plain_cov).linear(weights[None], ["before"]).cov[0, 0]
+        after = self.linear(weights[None], ["after"]).cov[0, 0]
+        return float(after / before) if before > 0 else float("nan")
 
     def weights(self, prices: Mapping[str, Mapping[str, float]]) -> Floats:
         """Lay out {arm: {component: weight}} as one matrix [A, K]; unknown names raise."""
@@ -113,6 +144,9 @@ class Effects:
             mean=self.mean[:, index],
             cov=self.cov[:, index][:, :, :, index],
             own=None if self.own is None else self.own[:, index][:, :, index],
+            plain_cov=None
+            if self.plain_cov is None
+            else self.plain_cov[:, index][:, :, :, index],
             variance_kept=None
             if kept is None
             else {name: kept[self.names[k]] for k, name in keep if self.names[k] in kept},
@@ -122,12 +156,16 @@ class Effects:
         """Add the component that is 1 for every unit and does not vary."""
         if UNITS in self.names:
             return self
-        arms, columns = self.mean.shape
-        mean = np.concatenate([self.mean, np.ones((arms, 1))], axis=1)
-        cov = np.zeros((arms, columns + 1, arms, columns + 1))
-        cov[:, :columns, :, :columns] = self.cov
-        own = None if self.own is None else np.pad(self.own, ((0, 0), (0, 1), (0, 1)))
-        return replace(self, names=(*self.names, UNITS), mean=mean, cov=cov, own=own)
+        stay, more = (0, 0), (0, 1)
+        plain = self.plain_cov
+        return replace(
+            self,
+            names=(*self.names, UNITS),
+            mean=np.pad(self.mean, (stay, more), constant_values=1.0),
+            cov=np.pad(self.cov, (stay, more, stay, more)),
+            own=None if self.own is None else np.pad(self.own, (stay, more, more)),
+            plain_cov=None if plain is None else np.pad(plain, (stay, more, stay, more)),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; the covariance is kept so that readers can re-price."""
@@ -158,8 +196,10 @@ class Effects:
                 ],
                 axis=1,
             )
+        touched = (weights != 0).any(axis=2)
+        used = np.where(touched, used, 0.0)
         # Shares keep tiny variances from underflowing.
         with np.errstate(invalid="ignore", divide="ignore"):
             share = used / used.sum(axis=1, keepdims=True)
-            out = 1 / (share**2 / self.df[None, :]).sum(axis=1)
+            out = 1 / np.where(touched, share**2 / self.df[None, :], 0.0).sum(axis=1)
         return np.where(np.isfinite(out), out, np.inf)
