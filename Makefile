@@ -9,7 +9,7 @@ demo: $(VENV)/.ready
 	$(BIN)/upliftlab demo --out demo
 
 test: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest -n 2
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check .

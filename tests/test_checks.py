@@ -209,3 +209,70 @@ def test_outcomes_that_do_not_vary_have_no_outliers():
     found = checks.check_outliers({"a": tail(skewness=math.nan, total=0.0)}, "profit")
 
     assert found.verdict == "info"
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, "pass"),
+        ({"as_of": 81 * checks.DAY - 1}, "fail"),
+        ({"as_of": None}, "warn"),
+        ({"run_end": None}, "warn"),
+        ({"days": None}, "warn"),
+        ({"returns_final": None}, "warn"),
+        ({"run_end": None, "days": None}, "info"),
+    ],
+)
+def test_a_ready_table_is_mature_by_the_dates_of_the_plan(changes, verdict):
+    """Run, 60 days and 21 for returns must be over; what nobody says is not known."""
+    said = {"run_end": 0, "as_of": 81 * checks.DAY, "days": 60, "returns_final": 21}
+    found = checks.check_table_maturity(**(said | changes))
+
+    assert found.verdict == verdict
+    assert found.is_blocking == (verdict == "fail")
+
+
+def test_returns_that_nobody_could_read_are_not_final():
+    """Without a refunds source sales are before returns."""
+    found = checks.check_maturity(facts(closed={"a": 1.0}, has_refunds=False), 60, 21)
+
+    assert found.verdict == "warn"
+    assert "no refunds source: sales are before returns" in found.message
+
+
+def test_events_without_a_time_leave_maturity_unknown():
+    """Nobody says up to when the data speak."""
+    assert checks.check_maturity(facts(), 60, 21).verdict == "warn"
+
+
+@pytest.mark.parametrize(
+    ("count", "spread", "verdict"), [(10, 0.5, "pass"), (9, 0.1, "warn"), (99, 0.6, "warn")]
+)
+def test_few_or_unequal_clusters_warn(count, spread, verdict):
+    """Ten per arm of like size are enough."""
+    clusters = {"clusters": {"a": 99, "b": count}, "cluster_size_cv": {"a": 0.1, "b": spread}}
+
+    assert checks.check_clusters(facts(**clusters)).verdict == verdict
+    assert checks.check_clusters(facts()) is None
+
+
+def test_tests_of_units_do_not_fail_an_experiment_of_clusters():
+    """What counts units is too strict there, so it warns and says why."""
+    of = {"clusters": {"a": 20, "b": 20}}
+    found = [
+        checks.check_missing(facts(missing={"a": 20, "b": 80}, **of)),
+        checks.check_coverage(facts(coverage={"a": (1_000, 1_000), "b": (900, 1_000)}, **of)),
+        checks.check_balance(pair(0.5), ["x:age"], ["a", "b"], "a", clustered=True),
+    ]
+
+    for each in found:
+        assert each.verdict == "warn"
+        assert each.message.endswith(checks.TOO_STRICT)
+
+
+def test_amounts_have_the_decimals_of_their_currency():
+    """2,000 of the minor unit are 20.00 yuan and 2,000 yen."""
+    stacked = facts(stacked={"a": (10, 100, 20_000)})
+
+    assert "coupon of 20.00 on" in checks.check_stacking(stacked, "a").message
+    assert "coupon of 2,000 on" in checks.check_stacking(stacked, "a", minor=1).message

@@ -3,9 +3,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
+from upliftlab.components import NAMES
 from upliftlab.economics import MERCHANT, break_even_roi, build
 from upliftlab.errors import DefinitionError
 from upliftlab.experiment import Experiment
+from upliftlab.lines import LEDGER_LINES, STATED_KINDS
 
 ORDER_COMPONENTS = {
     "gmv_platform",
@@ -146,3 +148,11 @@ def test_break_even_roi_is_not_the_popular_formula():
     """Margin 30 %, returns 5 %: 1 / (0.30 x 0.95) = 3.51; the popular formula says 1.65."""
     assert break_even_roi(0.30, 0.05) == pytest.approx(3.5088, abs=1e-4)
     assert pytest.approx(1.65) == 1 - 0.30 + (1 - 0.05)
+
+
+def test_every_line_of_the_ledger_is_held_somewhere():
+    """31 lines, each a component, a cost key of a plan, or outside contribution."""
+    places = set(NAMES) | set(STATED_KINDS) | {"fixed"}
+
+    assert [line.number for line in LEDGER_LINES] == list(range(1, 32))
+    assert {line.held_as for line in LEDGER_LINES} <= places

@@ -16,7 +16,7 @@ from upliftlab.estimators import ab
 from upliftlab.evidence import all_checks, journey_of, metrics_of
 from upliftlab.profit import Profit, across_arms, assess, merchant_lines, profit_contrasts
 from upliftlab.provenance import Provenance, estimand_of, provenance_of
-from upliftlab.segments import Segment, segments_of
+from upliftlab.segments import Segment, segments_of, skipped_levels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -191,7 +191,11 @@ def run(
         ),
         decisions=decisions,
         provenance=provenance_of(experiment, measured.cells, measured.facts),
-        notes=(*measured.facts.notes, *([effects.note] if effects.note else [])),
+        notes=(
+            *measured.facts.notes,
+            *([effects.note] if effects.note else []),
+            *skipped_levels(experiment, measured.cells),
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from upliftlab.stats.sample_ratio import chi_square, per_stratum
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import tzinfo
 
     from upliftlab.data.cells import Cells
     from upliftlab.data.measure import Tail
@@ -25,18 +27,23 @@ COVERAGE = "join_coverage"
 LEDGER = "ledger_identity"
 MONEY_UNIT = "money_unit"
 BLOCKING = (
-    SAMPLE_RATIO,
-    ATTRITION,
-    COVERAGE,
-    MATURITY,
-    LEDGER,
-    "reconciliation",
-    "cross_arm",
+    SAMPLE_RATIO, ATTRITION, COVERAGE, MATURITY, LEDGER, "reconciliation", "cross_arm",
     MONEY_UNIT,
-)
+)  # fmt: skip
 """Checks whose failure leaves no verdict."""
 
 ALPHA = 0.001
+DAY = 86_400
+
+TOO_STRICT = (
+    "Customers of one cluster resemble each other, so this test of customers is too strict."
+)
+
+FEWEST_CLUSTERS = 10
+"""Clusters per arm below which an interval from their variance is less reliable."""
+
+MOST_UNEQUAL = 0.5
+"""Coefficient of variation of cluster sizes above which it is, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +83,14 @@ class Check:
 
 
 def check_sample_ratio(
-    assigned: Mapping[str, Mapping[str, int]], shares: Mapping[str, float]
+    assigned: Mapping[str, Mapping[str, int]],
+    shares: Mapping[str, float],
+    *,
+    of: str = "customers",
 ) -> Check:
     """Compare how many units each arm has with the planned shares, overall and per stratum.
+
+    What is counted must be what was assigned: clusters, where units came in clusters.
 
     Strata are tested with Holm's correction; shares that changed between epochs must be given
     as strata, because they must not be tested pooled.
@@ -102,8 +114,9 @@ def check_sample_ratio(
     seen = " / ".join(f"{n:,}" for n in counts)
     planned = " / ".join(f"{round(float(n)):,}" for n in expected)
     failed = p < ALPHA
-    text = f"arms have {seen} customers, planned {planned}"
-    tail = "units were lost or added: no verdict" if failed else "as planned"
+    text = f"arms have {seen} {of}, planned {planned}"
+    lost = "units" if of == "customers" else of
+    tail = f"{lost} were lost or added: no verdict" if failed else "as planned"
     return Check(
         name=SAMPLE_RATIO,
         verdict=FAIL if failed else PASS,
@@ -150,10 +163,11 @@ def check_missing(facts: Facts) -> Check | None:
     failed = p < ALPHA
     return Check(
         name=ATTRITION,
-        verdict=FAIL if failed else WARN,
+        verdict=FAIL if failed and not facts.clusters else WARN,
         message=(
             f"Outcomes are missing for {shares} of customers (p {_p(p)}): "
             + ("arms differ, so the rest are not comparable." if failed else "arms agree.")
+            + (f" {TOO_STRICT}" if failed and facts.clusters else "")
         ),
         value=p,
         threshold=ALPHA,
@@ -171,15 +185,15 @@ def check_coverage(facts: Facts) -> Check | None:
     p = _homogeneity(lost, total) if any(lost.values()) else 1.0
     failed = p < ALPHA
     verdict = FAIL if failed else WARN if share < 0.99 else PASS
-    tail = (
-        "arms differ: customers were lost after assignment"
-        if failed
-        else "the same in all arms"
-    )
+    tail = "the same in all arms."
+    if failed and facts.clusters:
+        verdict, tail = WARN, f"arms differ. {TOO_STRICT}"
+    elif failed:
+        tail = "arms differ: customers were lost after assignment."
     return Check(
         name=COVERAGE,
         verdict=verdict,
-        message=f"The customer table knows {share:.1%} of assigned customers, {tail}.",
+        message=f"The customer table knows {share:.1%} of assigned customers, {tail}",
         value=p,
         threshold=ALPHA,
     )
@@ -223,6 +237,78 @@ def check_maturity(facts: Facts, days: int | None, returns_final: int | None) ->
     )
 
 
+def check_table_maturity(
+    *,
+    run_end: int | None,
+    as_of: int | None,
+    days: int | None,
+    returns_final: int | None,
+    zone: tzinfo = UTC,
+) -> Check:
+    """Ask whether outcomes of a ready table can be final, by the plan's dates alone.
+
+    Args:
+        run_end: Last second of assignment, UTC; None without run dates.
+        as_of: Up to when the data speak, UTC seconds; None where nobody says.
+        days: Window from assignment.
+        returns_final: Days after payment from which returns are final.
+        zone: The shop's clock, for dates in the sentence.
+    """
+    if run_end is None and days is None:
+        return _unknown_maturity("the plan names neither run nor follow_up", INFO)
+    if run_end is None:
+        return _unknown_maturity("the plan names no run dates")
+    if as_of is None:
+        return _unknown_maturity("the plan does not say data.as_of")
+    due = run_end + ((days or 0) + (returns_final or 0)) * DAY
+    told, ripe = (f"{datetime.fromtimestamp(t, tz=zone):%Y-%m-%d}" for t in (as_of, due))
+    text = f"the table speaks up to {told} and its outcomes are final after {ripe}"
+    if as_of < due:
+        verdict, tail = FAIL, ": too early for a verdict"
+    elif days is None:
+        return _unknown_maturity("the plan names no follow_up")
+    elif returns_final is None:
+        verdict, tail = WARN, "; the plan does not say when returns are final"
+    else:
+        verdict, tail = PASS, ""
+    return Check(
+        name=MATURITY,
+        verdict=verdict,
+        message=f"Maturity: {text}{tail}.",
+        value=(as_of - due) / DAY,
+        threshold=0.0,
+    )
+
+
+def check_clusters(facts: Facts) -> Check | None:
+    """Ask whether clusters are many and alike enough for an interval from their variance.
+
+    References:
+        Cameron and Miller (2015), *Journal of Human Resources* 50(2), section VI: few, or
+        unequal, clusters give intervals that are too short.
+    """
+    if not facts.clusters:
+        return None
+    fewest = min(facts.clusters.values())
+    spread = max(facts.cluster_size_cv.values(), default=0.0)
+    few, unequal = fewest < FEWEST_CLUSTERS, spread > MOST_UNEQUAL
+    tail = (
+        "; the interval is less reliable, and randomisation inference would be the headline"
+        if few or unequal
+        else ""
+    )
+    return Check(
+        name="clusters",
+        verdict=WARN if few or unequal else PASS,
+        message=(
+            f"Clusters: the smallest arm has {fewest:,} clusters, whose sizes vary by "
+            f"{spread:.0%} of their mean{tail}."
+        ),
+        value=spread if unequal and not few else float(fewest),
+        threshold=MOST_UNEQUAL if unequal and not few else float(FEWEST_CLUSTERS),
+    )
+
+
 def check_leakage(facts: Facts, assigned: Mapping[str, int], control: str) -> Check | None:
     """Count control units that saw or claimed a coupon."""
     if control not in facts.saw_other:
@@ -230,11 +316,8 @@ def check_leakage(facts: Facts, assigned: Mapping[str, int], control: str) -> Ch
     seen = facts.saw_other[control]
     share = seen / max(assigned.get(control, 0), 1)
     verdict = PASS if seen == 0 else WARN
-    text = (
-        f"{share:.1%} of control saw or claimed a coupon"
-        if seen
-        else "no control customer saw a coupon"
-    )
+    some = f"{share:.1%} of control saw or claimed a coupon"
+    text = some if seen else "no control customer saw a coupon"
     tail = "; effects are diluted by about as much" if share > 0.01 else ""
     return Check(
         name="leakage",
@@ -245,8 +328,14 @@ def check_leakage(facts: Facts, assigned: Mapping[str, int], control: str) -> Ch
     )
 
 
-def check_stacking(facts: Facts, control: str) -> Check | None:
-    """Ask whether control orders carry other coupons, so that depth differs from face value."""
+def check_stacking(facts: Facts, control: str, *, minor: int = 100) -> Check | None:
+    """Ask whether control orders carry other coupons, so that depth differs from face value.
+
+    Args:
+        facts: Orders and coupon money per arm.
+        control: The control arm.
+        minor: Minor units in one main unit of the currency.
+    """
     if control not in facts.stacked:
         return None
     redeemed, orders, money = facts.stacked[control]
@@ -256,12 +345,12 @@ def check_stacking(facts: Facts, control: str) -> Check | None:
             name="stacking", verdict=PASS, value=share, threshold=0.01,
             message="Stacking: control orders carry no other coupon.",
         )  # fmt: skip
-    each = money / redeemed / 100
+    each = _amount(money / redeemed, minor)
     return Check(
         name="stacking",
         verdict=WARN,
         message=(
-            f"Stacking: {share:.0%} of control orders carry another coupon of {each:.2f} on "
+            f"Stacking: {share:.0%} of control orders carry another coupon of {each} on "
             "average; the test measures the coupon on top of it, at the discount really paid."
         ),
         value=share,
@@ -288,7 +377,7 @@ def check_funding(facts: Facts, stated: Mapping[str, float] | None) -> Check | N
     )
 
 
-def check_ledger(facts: Facts) -> Check | None:
+def check_ledger(facts: Facts, *, minor_unit: str = "fen") -> Check | None:
     """Ask whether list = markdown + coupons + promotion + cash holds on every line."""
     if facts.unbalanced_lines is None:
         return None
@@ -300,14 +389,22 @@ def check_ledger(facts: Facts) -> Check | None:
             f"Ledger: {bad:,} order lines do not add up (list = markdown + coupons + "
             "promotion + cash)."
             if bad
-            else f"Ledger: all {facts.lines:,} order lines in the windows add up to the fen."
+            else f"Ledger: all {facts.lines:,} order lines in the windows add up to the "
+            f"{minor_unit}."
         ),
         value=float(bad),
         threshold=0.0,
     )
 
 
-def check_money_unit(facts: Facts, suffix: str, faces: Sequence[float]) -> Check | None:
+def check_money_unit(
+    facts: Facts,
+    suffix: str,
+    faces: Sequence[float],
+    *,
+    minor: int = 100,
+    units: Sequence[str] = ("yuan", "fen"),
+) -> Check | None:
     """Compare the coupon money per redeemed order with the plan's face values.
 
     Yuan read as fen, or fen as yuan, are wrong by a factor of a hundred, which no stacking
@@ -317,6 +414,8 @@ def check_money_unit(facts: Facts, suffix: str, faces: Sequence[float]) -> Check
         facts: Totals of components.
         suffix: Window of the totals, such as "@60d".
         faces: Face values of the arms' coupons, in minor units.
+        minor: Minor units in one main unit of the currency.
+        units: Words for its units, the main one first.
     """
     total = sum(
         facts.totals.get(f"{who}_coupon{suffix}", 0.0) for who in ("merchant", "platform")
@@ -329,13 +428,14 @@ def check_money_unit(facts: Facts, suffix: str, faces: Sequence[float]) -> Check
     typical = sum(given) / len(given)
     ratio = each / typical
     failed = not 1 / 20 < ratio < 20
-    tail = ": yuan and fen are mixed up" if failed else ""
+    mixed = " and ".join(units) if len(units) > 1 else f"units of {units[0]}"
+    tail = f": {mixed} are mixed up" if failed else ""
     return Check(
         name=MONEY_UNIT,
         verdict=FAIL if failed else PASS,
         message=(
-            f"Money: a redeemed coupon is worth {each / 100:,.2f} in the orders and "
-            f"{typical / 100:,.2f} on average in the plan{tail}."
+            f"Money: a redeemed coupon is worth {_amount(each, minor)} in the orders and "
+            f"{_amount(typical, minor)} on average in the plan{tail}."
         ),
         value=ratio,
         threshold=20.0,
@@ -372,11 +472,17 @@ def check_reconciliation(facts: Facts, suffix: str) -> Check | None:
 
 
 def check_balance(
-    cells: Cells, covariates: Sequence[str], arms: Sequence[str], control: str
+    cells: Cells,
+    covariates: Sequence[str],
+    arms: Sequence[str],
+    control: str,
+    *,
+    clustered: bool = False,
 ) -> Check | None:
     """Test all pre-period covariates at once for equal means: an A/A test of the assignment.
 
-    A joint Wald test, so many covariates do not raise false alarms.
+    A joint Wald test, so many covariates do not raise false alarms. It is a test of units;
+    where they came in clusters it is too strict, and says so.
 
     References:
         Hansen and Bowers (2008), *Statistical Science* 23(2), section 3.
@@ -410,7 +516,8 @@ def check_balance(
     return Check(
         name="balance",
         verdict=WARN if failed else PASS,
-        message=f"Balance: {text} ({len(covariates)} measures at once, p {_p(worst)}).",
+        message=f"Balance: {text} ({len(covariates)} measures at once, p {_p(worst)})."
+        + (f" {TOO_STRICT}" if failed and clustered else ""),
         value=worst,
         threshold=ALPHA,
     )
@@ -472,6 +579,11 @@ def _homogeneity(lost: Mapping[str, int], total: Mapping[str, int]) -> float:
     if table.shape[1] < 2:
         return 1.0
     return float(stats.chi2_contingency(table, correction=False).pvalue)
+
+
+def _amount(minor_units: float, minor: int) -> str:
+    """Write money in the main unit, with as many decimals as the currency has."""
+    return f"{minor_units / minor:,.{len(str(minor)) - 1}f}"
 
 
 def _p(p: float) -> str:

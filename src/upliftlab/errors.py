@@ -552,6 +552,15 @@ class DataError(UpliftlabError):
         hint = nearest(sheet, have)
         return cls(f"file {file!r} has no sheet {sheet!r}; it has {sorted(have)}.{hint}")
 
+    @classmethod
+    def cells_of_clusters(cls, cluster: str) -> DataError:
+        """Moments of units cannot carry how units of a cluster resemble each other."""
+        return cls(
+            f"cells add up units and know nothing of the clusters of {cluster!r}, so their "
+            "variance would be too small; give data.units with that column, or cells whose "
+            f"units are the clusters, with unit: {cluster} and design: user_split."
+        )
+
 
 class DesignError(UpliftlabError):
     """The comparison, as designed, cannot answer the question."""

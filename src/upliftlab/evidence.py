@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from upliftlab import checks
+from upliftlab.data.prepare import run_seconds
 from upliftlab.estimators.families import false_discoveries
 from upliftlab.estimators.metrics import MetricEffect, guardrail, metric_effect
+from upliftlab.plan.currencies import currency_of
 from upliftlab.stats.estimate import undefined
 
 if TYPE_CHECKING:
@@ -76,23 +79,40 @@ def all_checks(
     counts = {arm: sum(by.values()) for arm, by in facts.assigned.items()}
     suffix = f"@{experiment.follow_up}d" if experiment.grain == "orders" else ""
     stated = experiment.who_pays.stated
+    currency = currency_of(experiment.currency)
+    ran = run_seconds(experiment)
     found = [
         checks.check_sample_ratio(
-            facts.assigned, {arm.label: float(arm.share) for arm in experiment.arms}
+            {arm: {"": n} for arm, n in facts.clusters.items()} or facts.assigned,
+            {arm.label: float(arm.share) for arm in experiment.arms},
+            of="clusters" if facts.clusters else "customers",
         ),
+        checks.check_clusters(facts),
         checks.check_cross_arm(facts, sum(counts.values())),
         checks.check_missing(facts),
         checks.check_coverage(facts),
-        checks.check_maturity(facts, experiment.follow_up, experiment.returns_final_after),
-        checks.check_balance(cells, covariates, arms, control),
+        checks.check_maturity(facts, experiment.follow_up, experiment.returns_final_after)
+        if experiment.grain == "orders"
+        else checks.check_table_maturity(
+            run_end=ran[1] if ran else None,
+            as_of=facts.as_of,
+            days=experiment.follow_up,
+            returns_final=experiment.returns_final_after,
+            zone=ZoneInfo(experiment.timezone),
+        ),
+        checks.check_balance(cells, covariates, arms, control, clustered=bool(facts.clusters)),
         checks.check_leakage(facts, counts, control),
-        checks.check_stacking(facts, control),
+        checks.check_stacking(facts, control, minor=currency.scale),
         checks.check_funding(
             facts, None if stated is None else {who: float(x) for who, x in stated.items()}
         ),
-        checks.check_ledger(facts),
+        checks.check_ledger(facts, minor_unit=currency.minor or currency.main),
         checks.check_money_unit(
-            facts, suffix, [float(arm.coupon.minor) for arm in experiment.arms if arm.coupon]
+            facts,
+            suffix,
+            [float(arm.coupon.minor) for arm in experiment.arms if arm.coupon],
+            minor=currency.scale,
+            units=currency.units,
         ),
         checks.check_reconciliation(facts, suffix),
         checks.check_outliers(tails, "profit"),

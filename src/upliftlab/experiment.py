@@ -220,7 +220,7 @@ class Experiment(Definition):
 
     @property
     def primary(self) -> Metric:
-        """The one metric that the verdict hangs on: profit, unless the plan says otherwise."""
+        """The plan's first metric, never corrected for others; the verdict hangs on profit."""
         named = (metric for metric in self.metrics if metric.role == "primary")
         return next(named, STANDARD[PROFIT])
 

@@ -235,3 +235,75 @@ PRESETS: dict[str, dict[str, float | str]] = {
 }
 """Typical costs of apparel sold in live rooms; rates are shares, money is in minor units. Every
 line taken from a preset is marked assumed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerLine:
+    """One line that an order's full P&L can have, and where this package holds it.
+
+    Attributes:
+        number: Position in the P&L.
+        label: Words for readers.
+        stage: Where in the journey it arises.
+        payer: Who pays it; "-" for bases.
+        held_as: Component, cost key of a plan, or "fixed" for costs outside contribution.
+        returned_on_refund: Whether a refund gives it back.
+    """
+
+    number: int
+    label: str
+    stage: str
+    payer: str
+    held_as: str
+    returned_on_refund: bool = True
+
+
+def _ledger() -> tuple[LedgerLine, ...]:
+    rows = (
+        ("list price", "card", "-", "gmv_list", True),
+        ("merchant markdown", "card", "merchant", "gmv_platform", True),
+        ("coupon paid by the merchant", "order", "merchant", "merchant_coupon", True),
+        ("coupon paid by the platform", "order", "platform", "platform_coupon", True),
+        ("coupon paid by the creator", "order", "creator", "creator_coupon", True),
+        ("promotion of the payment channel", "payment", "channel", "payment_promo", True),
+        ("cash paid by the customer", "payment", "customer", "cash", True),
+        ("settlement base", "receipt", "-", "gmv_merchant", True),
+        ("cancelled before shipping", "order", "-", "cancelled_sales", False),
+        ("returned after receipt", "return", "-", "returned_sales", False),
+        ("cost of goods", "shipment", "merchant", "goods", True),
+        ("markdown of returned goods", "return", "merchant", "write_off", False),
+        ("outbound shipping", "shipment", "merchant", "outbound", False),
+        ("packaging", "shipment", "merchant", "packaging", False),
+        ("freight insurance", "shipment", "merchant", "freight_insurance", False),
+        ("return shipping, uninsured", "return", "merchant", "return_shipping", False),
+        ("handling of returns", "return", "merchant", "return_handling", False),
+        ("technical service fee", "settlement", "merchant", "tech_fee", True),
+        ("payment fee", "payment", "merchant", "payment_fee", True),
+        ("creator commission, organic", "settlement", "merchant", "commission_organic", True),
+        ("creator commission, ads", "settlement", "merchant", "commission_ads", True),
+        ("agency service fee", "settlement", "merchant", "agency", True),
+        ("creator fixed fee and samples", "pre-live", "merchant", "fixed", False),
+        ("ad spend", "impression", "merchant", "ad_spend", False),
+        ("ROI credits and fee rebates", "period", "platform", "fixed", False),
+        ("gifts", "shipment", "merchant", "gift", False),
+        ("customer service", "order", "merchant", "service", False),
+        ("taxes", "settlement", "merchant", "tax", True),
+        ("payroll, rent, software", "period", "merchant", "fixed", False),
+        ("cost of capital", "period", "merchant", "capital", False),
+        ("member benefits and points", "repurchase", "merchant", "member_benefit", False),
+    )
+    return tuple(
+        LedgerLine(
+            number=number,
+            label=label,
+            stage=stage,
+            payer=payer,
+            held_as=held_as,
+            returned_on_refund=back,
+        )
+        for number, (label, stage, payer, held_as, back) in enumerate(rows, start=1)
+    )
+
+
+LEDGER_LINES = _ledger()
+"""All lines of an order's P&L. Credits are usually not cash and stay below the headline."""

@@ -79,15 +79,7 @@ def estimand_of(experiment: Experiment, days: int | None, covariates: Sequence[s
     """
     unit = experiment.unit
     arms = ", ".join(arm.label for arm in experiment.treatments)
-    window = "over the whole table" if days is None else f"over {days} days from assignment"
-    if experiment.run is not None:
-        window += f" ({experiment.run.start} to {experiment.run.end})"
-    final = experiment.returns_final_after
-    mature = (
-        f"with returns final {final} days after payment"
-        if final is not None
-        else "with returns as booked so far"
-    )
+    period = _period(experiment, days)
     how = (
         f"{unit}s of one {experiment.cluster} were assigned together; each {unit} counts once"
         if experiment.cluster
@@ -96,8 +88,23 @@ def estimand_of(experiment: Experiment, days: int | None, covariates: Sequence[s
     adjust = f"; adjusted for {len(covariates)} pre-period measures" if covariates else ""
     return (
         f"Mean extra contribution profit per assigned {unit}, whether or not the offer was "
-        f"seen or used, of {arms} against {experiment.control.label}, {window}, {mature}; "
+        f"seen or used, of {arms} against {experiment.control.label}, {period}; "
         f"{how}{adjust}; one {unit}'s offer is taken not to change another's orders; "
         f"assigned {unit}s without "
         "orders count as 0, those without a readable outcome are set aside and counted."
     )
+
+
+def _period(experiment: Experiment, days: int | None) -> str:
+    """Say window and maturity; of a ready table nobody here knows either."""
+    run = experiment.run
+    dates = f" ({run.start} to {run.end})" if run else ""
+    if days is None:
+        return f"over the time, and with the returns, as the table has it{dates}"
+    final = experiment.returns_final_after
+    mature = (
+        f"with returns final {final} days after payment"
+        if final is not None
+        else "with returns as booked so far"
+    )
+    return f"over {days} days from assignment{dates}, {mature}"

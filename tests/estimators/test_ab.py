@@ -254,6 +254,43 @@ def test_a_constant_covariate_changes_nothing(theta):
     assert effect_of(adjusted).effect.estimate == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("theta", ["per_arm", "within", "joint"])
+def test_a_covariate_counts_the_same_in_fen_and_in_yuan(theta):
+    """Money of sd 1e8 fen beside a covariate of sd 1 takes the coefficient of neither."""
+    rng = np.random.default_rng(9)
+    rows = {
+        arm: np.column_stack([x @ [5, 12] + rng.normal(0, 10, 300), x])
+        for arm, x in (("c", rng.normal(size=(300, 2))), ("t", rng.normal(size=(300, 2))))
+    }
+
+    def error(unit):
+        blocks = {arm: block * [1, unit, 1] for arm, block in rows.items()}
+        cells = cells_of(blocks, ["y", "money", "visits"])
+        found = estimate(
+            cells, arms=["c", "t"], control="c", covariates=["money", "visits"], theta=theta
+        )
+        return effect_of(found).effect.std_error
+
+    assert error(1e8) == pytest.approx(error(1.0), rel=1e-9)
+    assert error(1e8) == pytest.approx(10 * math.sqrt(2 / 300), rel=0.1)
+
+
+def test_a_constant_amount_with_rounding_left_in_it_gets_no_coefficient():
+    """A spread of 1e-9 of an amount's size is rounding, however it correlates."""
+    rng = np.random.default_rng(10)
+    noise = rng.normal(size=(2, 50))
+    rows = {
+        arm: np.column_stack([y, 1e6 + 1e-3 * y]) for arm, y in zip("ct", noise, strict=True)
+    }
+    effects = estimate(
+        cells_of(rows, ["y", "x"]), arms=["c", "t"], control="c", covariates=["x"]
+    )
+
+    assert effect_of(effects).effect.estimate == pytest.approx(
+        noise[1].mean() - noise[0].mean()
+    )
+
+
 def test_lines_adjusted_for_covariates_still_add_up():
     """Coefficients are linear in the outcome: sales less goods stays margin after CUPED."""
     rng = np.random.default_rng(6)
@@ -366,6 +403,59 @@ def test_one_unit_is_not_enough():
 
     assert math.isnan(found.estimate)
     assert found.note == "an arm has fewer than two units"
+
+
+THIRD_ARM = np.random.default_rng(13).normal(size=(1, 2))
+
+
+@pytest.mark.parametrize("covariates", [[], ["x"]])
+@pytest.mark.parametrize("keys", [("arm",), ("arm", "week")])
+def test_a_third_arm_of_one_unit_is_named_and_costs_the_others_nothing(keys, covariates):
+    """Its unit adds 1 of 401 to the weights and the common covariate mean, and no NaN."""
+    rng = np.random.default_rng(14)
+    blocks = {
+        (arm, week)[: len(keys)]: np.add([3.0 * (week == "2"), 0], rng.normal(size=(100, 2)))
+        for arm in "ct"
+        for week in "12"
+    }
+    options = {"control": "c", "covariates": covariates, "strata": keys[1:]}
+    alone = estimate(cells_of(blocks, ["y", "x"], keys), arms=["c", "t"], **options)
+    blocks[("z", "2")[: len(keys)]] = THIRD_ARM
+    both = estimate(cells_of(blocks, ["y", "x"], keys), arms=["c", "t", "z"], **options)
+    expected, found = effect_of(alone).effect, effect_of(both).effect
+
+    assert found.std_error == pytest.approx(expected.std_error, rel=0.005)
+    assert found.df == pytest.approx(expected.df, rel=0.005)
+    assert math.isnan(effect_of(both, arm="z").effect.std_error)
+    assert both.note == "z: no interval, too few units or clusters"
+    assert "y" in both.variance_kept if covariates else both.variance_kept is None
+
+
+def test_a_third_arm_of_one_cluster_costs_the_others_nothing():
+    """Two arms with clusters keep their interval and degrees of freedom beside it."""
+    arms = {"c": ([2, 2, 2], [2.0, 3.0, 4.0]), "t": ([2, 3, 2], [5.0, 3.0, 6.0])}
+    plain, by_cluster = clustered(arms)
+    alone = effect_of(estimate(plain, arms=["c", "t"], control="c", clusters=by_cluster))
+    plain, by_cluster = clustered(arms | {"z": ([5], [9.0])})
+    effects = estimate(plain, arms=["c", "t", "z"], control="c", clusters=by_cluster)
+    both = effect_of(effects)
+
+    assert both.effect.std_error == pytest.approx(alone.effect.std_error)
+    assert both.effect.df == pytest.approx(alone.effect.df)
+    assert math.isnan(effect_of(effects, arm="z").effect.std_error)
+
+
+def test_strata_that_an_arm_never_had_are_joined_to_one_that_it_had():
+    """An arm that was off in weeks 1 and 2 keeps its interval, from all weeks as one."""
+    rng = np.random.default_rng(15)
+    blocks = {("c", week): rng.normal(size=(50, 1)) for week in "123"}
+    blocks["t", "3"] = rng.normal(size=(50, 1))
+    effects = estimate(
+        cells_of(blocks, keys=("arm", "week")), arms=["c", "t"], control="c", strata=["week"]
+    )
+
+    assert effect_of(effects).effect.std_error > 0
+    assert "3 strata were joined" in effects.note
 
 
 def test_an_arm_without_clusters_has_no_variance():

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import ibis
 
 from upliftlab.data.prepared import SetAside
 from upliftlab.data.values import as_flag, as_number, as_text
-from upliftlab.errors import DataError
+from upliftlab.errors import DataError, DesignError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,6 +129,53 @@ def described(
         _refuse_texts(engine, joined, unread)
     plain = [c for c in joined.columns if c not in set(texts) | set(numbers)]
     return engine.materialise(joined.select(*plain, **read), "described")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clusters:
+    """How many clusters each arm has, and how unequal they are.
+
+    Attributes:
+        counts: Arm -> clusters.
+        size_cv: Arm -> standard deviation over mean of units per cluster.
+    """
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    size_cv: Mapping[str, float] = field(default_factory=dict)
+
+
+def clusters(engine: Engine, units: ibis.Table, cluster: str | None) -> Clusters:
+    """Count what was assigned as a whole; nothing without clusters.
+
+    Raises:
+        DesignError: When clusters hold units of several arms.
+    """
+    if cluster is None:
+        return Clusters()
+    sizes = units.group_by(cluster).agg(
+        size=ibis._.count().cast("float64"), arm=units["arm"].min(), last=units["arm"].max()
+    )
+    sizes = engine.materialise(sizes, "clusters")
+    found = engine.one(
+        sizes.aggregate(
+            split=(sizes["arm"] != sizes["last"]).ifelse(1, 0).sum(), of=ibis._.count()
+        )
+    )
+    if found["split"]:
+        raise DesignError(
+            f"{int(found['split'])} of {int(found['of'])} clusters of {cluster!r} hold units "
+            "of several arms; a cluster is what was assigned as a whole. Correct the column, "
+            "or write design: user_split."
+        )
+    rows = engine.rows(
+        sizes.group_by("arm").agg(
+            n=ibis._.count(), mean=sizes["size"].mean(), spread=sizes["size"].std(how="pop")
+        )
+    )
+    return Clusters(
+        counts={row["arm"]: int(row["n"]) for row in rows},
+        size_cv={row["arm"]: float(row["spread"] / row["mean"]) for row in rows},
+    )
 
 
 def refuse_many_levels(engine: Engine, units: ibis.Table, segments: Sequence[str]) -> None:

@@ -193,6 +193,7 @@ UNITS = Contract(
     columns=(
         _UNIT,
         Column(name="arm", kind="text", required=True, aliases=("group", "variant")),
+        Column(name="assigned_at", kind="time"),
         Column(name="stratum", kind="text"),
     ),
 )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from upliftlab.data.engine import Engine
     from upliftlab.data.plan import Plan
 
-LONG_GAP = 7
+LONG_GAP = 28
 """Days without any event after which the few that follow are taken for errors."""
 
 FEW = 0.01
@@ -39,8 +39,8 @@ def last_event(
     """Find the last payment or refund of assigned units, leaving out dates far behind it.
 
     Orders of strangers prove nothing about the test's own rows, and one date years ahead would
-    make everything mature: events after a week without any, up to a hundredth of all, are
-    counted as strays. The clock of the machine has no say, so the answer stays the same.
+    make everything mature: events after four weeks without any, up to a hundredth of all,
+    are counted as strays. The clock of the machine has no say, so the answer stays the same.
     """
     own = lines.filter(lines["paid_at"].notnull()).semi_join(units.select("unit"), "unit")
     times = [own.select("order_id", t=own["paid_at"])]
@@ -65,7 +65,7 @@ def closed(
     *,
     days: int | None = None,
 ) -> dict[str, float]:
-    """Return the share of each arm's units whose window, the headline unless said, had ended."""
+    """Return the share of each arm's units whose window, the headline unless said, was over."""
     days = plan.headline if days is None else days
     if as_of is None or days is None:
         return {}

@@ -45,6 +45,7 @@ def prepare_orders(
         raise DataError.no_window()
     book = OrderTables(engine=engine, sources=sources, given=given, plan=plan, how=how)
     single, units = _units(book)
+    clusters = assigned.clusters(engine, single.units, plan.cluster)
     lines, unbalanced, funding = _lines(book)
     refunded = refunds.read_refunds(book, lines)
     detailed = _detailed(book, lines, units, refunded)
@@ -87,11 +88,12 @@ def prepare_orders(
         facts=Facts(
             assigned=single.counts,
             set_aside=(*single.set_aside, *book.aside),
+            clusters=clusters.counts,
+            cluster_size_cv=clusters.size_cv,
             lines=int(counts["lines"]),
             as_of=as_of,
             closed=maturity.closed(engine, units, plan, as_of),
-            # Returns that nobody could read are not booked, however late it is.
-            final={} if refunded is None else maturity.final(engine, detailed, units, plan, as_of),
+            final=_final(book, detailed, units, refunded, as_of),
             has_refunds=refunded is not None,
             coverage=_coverage(engine, units) if book.has("users") else {},
             unbalanced_lines=unbalanced,
@@ -127,6 +129,19 @@ def _as_of(
                 "its numbers are early"
             )
     return as_of
+
+
+def _final(
+    book: OrderTables,
+    detailed: ibis.Table,
+    units: ibis.Table,
+    refunded: ibis.Table | None,
+    as_of: int | None,
+) -> dict[str, float]:
+    """Say whose returns are booked; those that nobody could read never are."""
+    if refunded is None:
+        return {}
+    return maturity.final(book.engine, detailed, units, book.plan, as_of)
 
 
 def _units(book: OrderTables) -> tuple[Assigned, ibis.Table]:

@@ -104,9 +104,7 @@ def by_unit(
     columns: dict[str, Any] = {}
     for days in windows:
         inside = orders["_age"] < days * DAY
-        shown = (
-            sums if days == headline else [c for c in sums if c not in ledger.NET_WINDOWS]
-        )
+        shown = sums if days == headline else [c for c in sums if c not in ledger.NET_WINDOWS]
         for name in (*shown, *SUMMED_ORDERS):
             columns[at(name, days)] = inside.ifelse(orders[name], 0).sum().cast("int64")
         columns[at("buyers", days)] = inside.ifelse(1, 0).max()

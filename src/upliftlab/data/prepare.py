@@ -11,6 +11,7 @@ from upliftlab.data.cell_table import read_cells
 from upliftlab.data.order_grain import prepare_orders
 from upliftlab.data.plan import Plan
 from upliftlab.data.unit_grain import prepare_units
+from upliftlab.errors import DataError
 from upliftlab.plan.currencies import currency_of
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def _at_its_grain(
 ) -> Prepared | tuple[Cells, Facts]:
     names = set(sources) | set(given)
     if "cells" in names:
+        if plan.cluster:
+            raise DataError.cells_of_clusters(plan.cluster)
         source = sources.get("cells")
         raw = tables.raw(engine, "cells", source, given.get("cells"), how)
         return read_cells(engine, raw, plan, source=source, how=how)
@@ -75,7 +78,7 @@ def _at_its_grain(
 def plan_of(experiment: Experiment) -> Plan:
     """Take from the experiment what reading and joining need."""
     windows = sorted({experiment.follow_up or 0, *experiment.other_windows} - {0})
-    run = _run_seconds(experiment)
+    run = run_seconds(experiment)
     stated = experiment.who_pays.stated
     as_of = experiment.data.as_of if experiment.data else None
     return Plan(
@@ -107,7 +110,8 @@ def offset_of(experiment: Experiment) -> int:
     return int(offset.total_seconds())
 
 
-def _run_seconds(experiment: Experiment) -> tuple[int, int] | None:
+def run_seconds(experiment: Experiment) -> tuple[int, int] | None:
+    """First and last second of assignment, UTC; None without run dates."""
     if experiment.run is None:
         return None
     zone = ZoneInfo(experiment.timezone)

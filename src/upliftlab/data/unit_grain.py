@@ -90,7 +90,9 @@ def _prepared(
     canonical = {name: ALIASES.get(name, name) for name in names}
     table = table.rename({ours: name for name, ours in canonical.items() if ours != name})
     components = tuple(canonical.values())
+    table, outside, undated = _within_run(engine, table, plan)
     single = assigned.once(engine, table, source="units", arms=plan.arms, strata=plan.strata)
+    clusters = assigned.clusters(engine, single.units, plan.cluster)
     units = assigned.described(
         engine, single.units, None, texts=plan.texts, numbers=plan.numbers(single.units.columns)
     )
@@ -117,13 +119,42 @@ def _prepared(
         cluster=plan.cluster,
         facts=Facts(
             assigned=single.counts,
-            set_aside=(*single.set_aside, *aside),
+            set_aside=(*outside, *single.set_aside, *aside),
+            clusters=clusters.counts,
+            cluster_size_cv=clusters.size_cv,
             missing=missing,
             as_of=plan.as_of,
-            notes=notes,
+            notes=(*notes, *undated),
             totals={n: float(sums[f"s{i}"] or 0.0) for i, n in enumerate(components)},
         ),
     )
+
+
+def _within_run(
+    engine: Engine, table: ibis.Table, plan: Plan
+) -> tuple[ibis.Table, tuple[SetAside, ...], tuple[str, ...]]:
+    """Set aside units assigned outside the run dates; a blank time tells nothing.
+
+    The clock is dropped then: rows of one unit that differ stay refused, whichever came first.
+    """
+    if "assigned_at" not in table.columns:
+        return table, (), ()
+    if plan.run is None:
+        return table.drop("assigned_at"), (), ()
+    at = table["assigned_at"]
+    outside = ~at.between(*plan.run).fill_null(True)
+    found = engine.one(
+        table.aggregate(out=outside.ifelse(1, 0).sum(), blank=at.isnull().ifelse(1, 0).sum())
+    )
+    rows, blank = int(found["out"] or 0), int(found["blank"] or 0)
+    rule = "assigned outside the run dates"
+    aside = (SetAside(source="units", rule=rule, rows=rows),) if rows else ()
+    notes = (
+        (f"{blank:,} units have no time of assignment; they count as assigned in the run",)
+        if blank
+        else ()
+    )
+    return table.filter(~outside).drop("assigned_at"), aside, notes
 
 
 def _with_ids(raw: ibis.Table, mapping: dict[str, str]) -> tuple[ibis.Table, tuple[str, ...]]:

@@ -276,8 +276,7 @@ def _adjusted(blocks: _Blocks, slopes: Floats, k: int) -> tuple[Floats, Floats]:
 
 def _has_no_variance(blocks: _Blocks) -> NDArray[np.bool_]:
     """Arms [A] with a block of too few units or clusters."""
-    found: NDArray[np.bool_] = np.isnan(blocks.cov).any(axis=(1, 2, 3))
-    return found
+    return np.array([bool(np.isnan(cov).any()) for cov in blocks.cov])
 
 
 def _unknown(blocks: _Blocks, scale: Floats, arms: Sequence[str]) -> str:

@@ -68,7 +68,36 @@ def journey_section(analysis: Analysis) -> Section | None:
                 ("arm", *(label[step] for step in steps)),
                 detail,
             ),
+            _stage_table(analysis),
         ),
+    )
+
+
+def _stage_table(analysis: Analysis) -> Table:
+    """Money gained and spent at each stage of the journey, adding up to extra profit."""
+    currency = analysis.experiment.currency
+    stages = dict.fromkeys(line.stage for profit in analysis.profits for line in profit.lines)
+    rows = [
+        (
+            stage,
+            *(
+                _cell(shown_money(profit.stages[stage], currency))
+                if stage in profit.stages
+                else NONE
+                for profit in analysis.profits
+            ),
+        )
+        for stage in stages
+    ]
+    total = (
+        "extra profit",
+        *(_cell(shown_money(p.profit, currency)) for p in analysis.profits),
+    )
+    return table(
+        f"Money gained and spent at each stage, per {analysis.experiment.unit}",
+        ("stage", *_arms(analysis)),
+        [*rows, total],
+        is_open=True,
     )
 
 

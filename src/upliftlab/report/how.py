@@ -34,7 +34,7 @@ def _estimand(analysis: Analysis) -> Section:
     finding = f"Arms were assigned at random, {design}"
     if math.isfinite(kept):
         left = percent(kept, decimals=0, signed=False)
-        finding += f"; adjustment left {left} of the variance of sales"
+        finding += f"; adjustment left {left} of the variance of extra profit"
     notes = [_capital(words.with_arm_names(analysis, spaced(analysis.estimand)))]
     if analysis.effects.method:
         notes.append(f"Method: {analysis.effects.method}.")

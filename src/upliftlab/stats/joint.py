@@ -45,10 +45,16 @@ class Joint:
             array([3.])
         """
         used = np.where(weights != 0, self.df[None, :], np.inf)
+        # An estimate without variance leaves only the maps that use it without one.
+        lost = ~np.isfinite(np.diag(self.cov))
+        cov = weights @ np.where(np.isfinite(self.cov), self.cov, 0.0) @ weights.T
+        touched = (weights[:, lost] != 0).any(axis=1)
+        cov[touched, :] = np.nan
+        cov[:, touched] = np.nan
         return Joint(
             names=tuple(names),
             value=weights @ self.value,
-            cov=weights @ self.cov @ weights.T,
+            cov=cov,
             df=used.min(axis=1, initial=np.inf),
         )
 
