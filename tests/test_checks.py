@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from upliftlab import checks
+from upliftlab import checks, money_checks
 from upliftlab.data.cells import Cells
 from upliftlab.data.measure import Tail
 from upliftlab.data.prepared import Facts, SetAside
@@ -105,7 +105,9 @@ def test_maturity_is_that_of_the_worst_arm(closed, final, said, verdict):
 
 def test_leakage_has_its_share():
     """A tenth of control saw a coupon."""
-    found = checks.check_leakage(facts(saw_other={"a": 100}), {"a": 1_000, "b": 1_000}, "a")
+    found = money_checks.check_leakage(
+        facts(saw_other={"a": 100}), {"a": 1_000, "b": 1_000}, "a"
+    )
 
     assert found.message == (
         "Leakage: 10.0% of control saw or claimed a coupon; effects are diluted by about as "
@@ -115,7 +117,7 @@ def test_leakage_has_its_share():
 
 def test_funding_is_compared_where_both_speak():
     """More than a point apart is a warning; the orders count."""
-    found = checks.check_funding(
+    found = money_checks.check_funding(
         facts(funding={"merchant": 70, "platform": 30, "creator": 0}),
         {"merchant": 0.8, "platform": 0.2},
     )
@@ -124,13 +126,13 @@ def test_funding_is_compared_where_both_speak():
         "Funding: orders say we paid 70.0% of coupon money, the plan says 80.0%; the orders "
         "count."
     )
-    assert checks.check_funding(facts(), {"merchant": 0.8}) is None
+    assert money_checks.check_funding(facts(), {"merchant": 0.8}) is None
 
 
 def test_a_ledger_that_does_not_add_up_leaves_no_verdict():
     """One line is enough."""
-    assert checks.check_ledger(facts(unbalanced_lines=1)).is_blocking
-    assert checks.check_ledger(facts(unbalanced_lines=0, lines=9)).message == (
+    assert money_checks.check_ledger(facts(unbalanced_lines=1)).is_blocking
+    assert money_checks.check_ledger(facts(unbalanced_lines=0, lines=9)).message == (
         "Ledger: all 9 order lines in the windows add up to the fen."
     )
 
@@ -140,7 +142,7 @@ def test_the_books():
     totals = {"cash@60d": 1_000.0, "kept_sales@60d": 500.0}
 
     def of(**booked):
-        return checks.check_reconciliation(facts(totals=totals, finance=booked), "@60d")
+        return money_checks.check_reconciliation(facts(totals=totals, finance=booked), "@60d")
 
     assert of(cash=1_004).verdict == "pass"
     assert of(cash=1_000, kept_sales=600).message == (
@@ -158,7 +160,7 @@ def test_the_books():
 def test_yuan_and_fen_mixed_up(money, verdict):
     """100 coupons of 20 yuan are 200,000 fen; a factor of 100 is a mix-up."""
     totals = {"merchant_coupon@60d": money, "orders_redeemed@60d": 100.0}
-    found = checks.check_money_unit(facts(totals=totals), "@60d", [2_000.0])
+    found = money_checks.check_money_unit(facts(totals=totals), "@60d", [2_000.0])
 
     assert found.verdict == verdict
     assert found.is_blocking == (verdict == "fail")
@@ -166,7 +168,7 @@ def test_yuan_and_fen_mixed_up(money, verdict):
 
 def test_coupons_without_face_value_are_not_compared():
     """Nothing to compare is no check."""
-    assert checks.check_money_unit(facts(), "@60d", [2_000.0]) is None
+    assert money_checks.check_money_unit(facts(), "@60d", [2_000.0]) is None
 
 
 def pair(gap, n=1_000):
@@ -274,5 +276,5 @@ def test_amounts_have_the_decimals_of_their_currency():
     """2,000 of the minor unit are 20.00 yuan and 2,000 yen."""
     stacked = facts(stacked={"a": (10, 100, 20_000)})
 
-    assert "coupon of 20.00 on" in checks.check_stacking(stacked, "a").message
-    assert "coupon of 2,000 on" in checks.check_stacking(stacked, "a", minor=1).message
+    assert "coupon of 20.00 on" in money_checks.check_stacking(stacked, "a").message
+    assert "coupon of 2,000 on" in money_checks.check_stacking(stacked, "a", minor=1).message

@@ -170,7 +170,7 @@ def run(
     )
     return Analysis(
         experiment=experiment,
-        estimand=estimand_of(experiment, headline, measured.covariates),
+        estimand=estimand_of(experiment, measured.facts, headline, measured.covariates),
         facts=measured.facts,
         checks=checks,
         economics=economics,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from upliftlab import checks
+from upliftlab import checks, money_checks
 from upliftlab.data.prepare import run_seconds
 from upliftlab.estimators.families import false_discoveries
 from upliftlab.estimators.metrics import MetricEffect, guardrail, metric_effect
@@ -101,22 +101,22 @@ def all_checks(
             zone=ZoneInfo(experiment.timezone),
         ),
         checks.check_balance(cells, covariates, arms, control, clustered=bool(facts.clusters)),
-        checks.check_leakage(facts, counts, control),
-        checks.check_stacking(facts, control, minor=currency.scale),
-        checks.check_funding(
+        money_checks.check_leakage(facts, counts, control),
+        money_checks.check_stacking(facts, control, minor=currency.scale),
+        money_checks.check_funding(
             facts, None if stated is None else {who: float(x) for who, x in stated.items()}
         ),
-        checks.check_ledger(facts, minor_unit=currency.minor or currency.main),
-        checks.check_money_unit(
+        money_checks.check_ledger(facts, minor_unit=currency.minor or currency.main),
+        money_checks.check_money_unit(
             facts,
             suffix,
             [float(arm.coupon.minor) for arm in experiment.arms if arm.coupon],
             minor=currency.scale,
             units=currency.units,
         ),
-        checks.check_reconciliation(facts, suffix),
+        money_checks.check_reconciliation(facts, suffix),
         checks.check_outliers(tails, "profit"),
-        checks.check_set_aside(facts),
+        money_checks.check_set_aside(facts),
     ]
     return tuple(
         sorted((check for check in found if check), key=lambda check: _ORDER[check.verdict])

@@ -71,7 +71,9 @@ def data_fingerprint(cells: Cells, facts: Facts) -> str:
     return digest.hexdigest()
 
 
-def estimand_of(experiment: Experiment, days: int | None, covariates: Sequence[str]) -> str:
+def estimand_of(
+    experiment: Experiment, facts: Facts, days: int | None, covariates: Sequence[str]
+) -> str:
     """Say in one sentence what the headline number estimates.
 
     Population, unit, versions of treatment, window and maturity, weights, interference and
@@ -79,7 +81,7 @@ def estimand_of(experiment: Experiment, days: int | None, covariates: Sequence[s
     """
     unit = experiment.unit
     arms = ", ".join(arm.label for arm in experiment.treatments)
-    period = _period(experiment, days)
+    period = _period(experiment, facts, days)
     how = (
         f"{unit}s of one {experiment.cluster} were assigned together; each {unit} counts once"
         if experiment.cluster
@@ -95,13 +97,15 @@ def estimand_of(experiment: Experiment, days: int | None, covariates: Sequence[s
     )
 
 
-def _period(experiment: Experiment, days: int | None) -> str:
+def _period(experiment: Experiment, facts: Facts, days: int | None) -> str:
     """Say window and maturity; of a ready table nobody here knows either."""
     run = experiment.run
     dates = f" ({run.start} to {run.end})" if run else ""
     if days is None:
         return f"over the time, and with the returns, as the table has it{dates}"
     final = experiment.returns_final_after
+    if not facts.has_refunds:
+        return f"over {days} days from assignment{dates}, before cancellations and returns"
     mature = (
         f"with returns final {final} days after payment"
         if final is not None
