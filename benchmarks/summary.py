@@ -26,7 +26,9 @@ def report(
     coverage = coverage_table(studies["coverage"], truth)
     size = false_positives(studies["false_positives"])
     verdicts = {
-        name: _verdicts(rows) for name, rows in studies.items() if name.startswith("decision")
+        name: _verdicts(rows)
+        for name, rows in studies.items()
+        if name.startswith("decision") and name != "decision_srm"
     }
     ratio = _shares_caught(studies["decision_srm"])
     data = {
@@ -123,7 +125,7 @@ def false_positives(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 dtype=float,
             )
             p = p[np.isfinite(p)]
-            if len(p) < len(rows) / 2 or name == "iROI":
+            if len(p) < len(rows) / 2 or name in {"iROI", "profit, all arms at once"}:
                 continue
             rate = float((p < 0.05).mean())
             out.append({"name": name, "arm": arm, "rate": rate, "verdict": _size(rate)})
