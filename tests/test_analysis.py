@@ -105,7 +105,7 @@ def test_what_if_prices_read_no_new_numbers(analysis):
     assert dearer.profits[0].profit.estimate == pytest.approx(
         analysis.profits[0].profit.estimate + line.effect.estimate
     )
-    np.testing.assert_array_equal(dearer.effects.mean, analysis.effects.mean)
+    np.testing.assert_allclose(dearer.effects.mean, analysis.effects.mean, rtol=1e-9, atol=1e-9)
 
 
 def test_funding_changes_profit_and_not_orders(tmp_path):
