@@ -10,9 +10,9 @@ import numpy as np
 
 from upliftlab.data.cells import Cells
 from upliftlab.decision import decide
-from upliftlab.economics import Economics, build
 from upliftlab.estimators import ab
 from upliftlab.experiment import Experiment
+from upliftlab.pricing import build
 from upliftlab.profit import across_arms, assess, profit_contrasts
 from upliftlab.segments import segments_of
 from upliftlab.simulate import SmartCoupon, draw, preset, unit_components
@@ -20,6 +20,7 @@ from upliftlab.stats import moments
 from upliftlab.stats.sample_ratio import chi_square
 
 if TYPE_CHECKING:
+    from upliftlab.economics import Economics
     from upliftlab.estimators.effects import Effects
     from upliftlab.profit import Profit
     from upliftlab.simulate import UnitComponents

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 from upliftlab.components import NAMES
-from upliftlab.economics import MERCHANT, break_even_roi, build
+from upliftlab.economics import MERCHANT, break_even_roi
 from upliftlab.errors import DefinitionError
 from upliftlab.experiment import Experiment
 from upliftlab.lines import LEDGER_LINES, STATED_KINDS
+from upliftlab.pricing import build
 
 ORDER_COMPONENTS = {
     "gmv_platform",

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from upliftlab import economics as pricing
+from upliftlab import pricing
 from upliftlab.data import measure as measuring
 from upliftlab.data.prepare import plan_of, prepare
 from upliftlab.data.prepared import Prepared
 from upliftlab.decision import Decision, Rules, decide
 from upliftlab.dose import Dose, dose_of
+from upliftlab.economics import MERCHANT
 from upliftlab.errors import DesignError
 from upliftlab.estimators import ab
 from upliftlab.evidence import all_checks, journey_of, metrics_of
@@ -19,7 +20,7 @@ from upliftlab.provenance import Provenance, estimand_of, provenance_of
 from upliftlab.segments import Segment, segments_of, skipped_levels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from upliftlab.checks import Check
     from upliftlab.data.cells import Cells, ClusterCells
@@ -155,19 +156,6 @@ def run(
     if isinstance(found, Prepared):
         found.engine.close()
     checks = all_checks(experiment, measured.facts, measured.cells, measured.covariates, tails)
-    decisions = tuple(
-        decide(
-            profit,
-            checks=checks,
-            guardrails=[m for m in metrics if m.role == "guardrail" and m.arm == profit.arm],
-            segments=[s.profit_of(profit.arm) for s in segments],
-            rules=Rules(
-                worth_it=float(experiment.decide.worth_it.minor),
-                iroi_at_least=float(experiment.decide.iroi_at_least),
-            ),
-        )
-        for profit in profits
-    )
     return Analysis(
         experiment=experiment,
         estimand=estimand_of(experiment, measured.facts, headline, measured.covariates),
@@ -189,7 +177,7 @@ def run(
             _contrasts(experiment, effects.window(headline), economics),
             level=float(experiment.decide.confidence),
         ),
-        decisions=decisions,
+        decisions=_decisions(experiment, profits, checks, metrics, segments),
         provenance=provenance_of(experiment, measured.cells, measured.facts),
         notes=(
             *measured.facts.notes,
@@ -216,6 +204,30 @@ def economics_of(experiment: Experiment, measured: _Measured) -> Economics:
         components=names - set(measured.covariates),
         contact=_contact(experiment),
         ad_spend=_ad_spend(experiment, measured),
+    )
+
+
+def _decisions(
+    experiment: Experiment,
+    profits: Sequence[Profit],
+    checks: Sequence[Check],
+    metrics: Sequence[MetricEffect],
+    segments: Sequence[Segment],
+) -> tuple[Decision, ...]:
+    """Apply the plan's rules to every arm."""
+    rules = Rules(
+        worth_it=float(experiment.decide.worth_it.minor),
+        iroi_at_least=float(experiment.decide.iroi_at_least),
+    )
+    return tuple(
+        decide(
+            profit,
+            checks=checks,
+            guardrails=[m for m in metrics if m.role == "guardrail" and m.arm == profit.arm],
+            segments=[s.profit_of(profit.arm) for s in segments],
+            rules=rules,
+        )
+        for profit in profits
     )
 
 
@@ -339,7 +351,7 @@ def _tails(
     prices = {
         arm: {
             (name + suffix if name + suffix in have else name): rate
-            for name, rate in economics.price(pricing.MERCHANT, arm).items()
+            for name, rate in economics.price(MERCHANT, arm).items()
         }
         for arm in _arms(experiment)
     }

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from upliftlab import economics
+from upliftlab import economics, pricing
 from upliftlab.data import ledger, refunds
 from upliftlab.data.engine import embedded
 from upliftlab.errors import LedgerError
@@ -100,7 +100,7 @@ def _totals(orders, status, coupon):
 
 def prices(**changes):
     """The plan's costs as price vectors, some of them changed."""
-    return economics.build(Costs(**(COSTS | changes)), components=totals()["shelf_organic"])
+    return pricing.build(Costs(**(COSTS | changes)), components=totals()["shelf_organic"])
 
 
 def sheet(quantities=None, economy=None):

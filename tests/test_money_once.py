@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from upliftlab import Experiment, UpliftlabError, economics as pricing, run
+from upliftlab import Experiment, UpliftlabError, pricing, run
 from upliftlab.profit import assess
 
 if TYPE_CHECKING:
