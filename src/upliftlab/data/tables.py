@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import ibis
 
 from upliftlab.data import values
-from upliftlab.data.contracts import CONTRACTS, Column, Contract
 from upliftlab.data.engine import Engine, connect, embedded, engine_of
 from upliftlab.data.files import engine_errors, path_of, read_files, said
 from upliftlab.errors import DataError
@@ -20,6 +19,7 @@ from upliftlab.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from upliftlab.data.contracts import Column, Contract
     from upliftlab.experiment import Source
 
 
@@ -237,11 +237,6 @@ def _refuse_unread(
     for name in mapping:
         if name not in aliases and name not in known:
             raise DataError.unknown_mapping(name, contract.source, known)
-
-
-def contract_of(source: str) -> Contract:
-    """Look up what a source must hold."""
-    return CONTRACTS[source]
 
 
 def _find(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class Shown(ABC):
     """A result with its frame and its display.
 
     Attributes:
@@ -36,9 +37,9 @@ class Shown:
     dropped: Mapping[str, int] = field(default_factory=dict)
     note: str = ""
 
+    @abstractmethod
     def records(self) -> list[dict[str, Any]]:
         """Plain values, one flat record per row."""
-        raise NotImplementedError
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per record, numbers as numbers."""
@@ -67,8 +68,9 @@ class Shown:
         notes = "".join(f"<p>{escape(line)}</p>" for line in self._caption())
         return f"<table><thead><tr>{top}</tr></thead><tbody>{rows}</tbody></table>{notes}"
 
+    @abstractmethod
     def _printed(self) -> list[list[str]]:
-        raise NotImplementedError
+        """Head and body of the printed table."""
 
     def _caption(self) -> list[str]:
         return self._facts_in_words()
