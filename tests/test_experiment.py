@@ -164,22 +164,25 @@ def shared_definitions():
 
 
 def test_the_plans_that_readers_were_shown_load(tmp_path):
-    """The smallest and the usual plan load as they stand."""
-    smallest, usual, _ = shared_definitions()
+    """The smallest, the usual and the dual-commission plan load as they stand."""
+    smallest, usual, dual = shared_definitions()
     (tmp_path / "costs.yaml").write_text("preset: douyin_apparel\n", encoding="utf-8")
 
     assert Experiment.from_text(smallest).grain == "units"
     assert Experiment.from_text(usual, base=tmp_path).windows == (60, 14)
+    assert Experiment.from_text(dual, base=tmp_path).grain == "panel"
 
 
 def test_what_is_not_built_yet_is_refused_by_name():
     """Nothing else is complained about: the rest of the file may be right one day."""
-    assert message(shared_definitions()[2]) == (
+    text = SMALLEST.replace("kind: smart_coupon", "kind: ads_budget\ndesign: encouragement")
+
+    assert message(text) == (
         "the definition has 2 problems:\n"
-        "  experiment.yaml:4: kind 'dual_commission' is not built yet; "
-        "built: ['custom', 'smart_coupon'].\n"
-        "  experiment.yaml:5: design 'staggered' is not built yet; "
-        "built: ['cluster_split', 'user_split']."
+        "  experiment.yaml:2: kind 'ads_budget' is not built yet; "
+        "built: ['custom', 'dual_commission', 'smart_coupon'].\n"
+        "  experiment.yaml:3: design 'encouragement' is not built yet; "
+        "built: ['cluster_split', 'geo', 'staggered', 'switchback', 'user_split']."
     )
 
 
@@ -292,8 +295,8 @@ def test_parts_made_in_python_tell_their_own_mistakes():
     assert str(error.value) == (
         "the definition has 2 problems:\n"
         "  share is '20'; write 20% (or 0.2 decimal).\n"
-        "  Arm has no key 'coupn'; allowed: ['contact', 'control', 'coupon', 'note', "
-        "'over', 'share']. Did you mean 'coupon'?"
+        "  Arm has no key 'coupn'; allowed: ['ads', 'agency', 'contact', 'control', "
+        "'coupon', 'note', 'organic', 'over', 'share']. Did you mean 'coupon'?"
     )
 
 
@@ -498,7 +501,7 @@ def test_the_json_schema_accepts_good_plans(text):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("kind: smart_coupon", "kind: dual_commission"),
+        ("kind: smart_coupon", "kind: ads_budget"),
         ("costs:", "cost:"),
         ("share: 50%, control", "share: 0.5, control"),
         ("margin: 35%", "margin: 35"),

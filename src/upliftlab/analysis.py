@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from upliftlab import pricing
 from upliftlab.data import measure as measuring
+from upliftlab.data.panel_grain import prepare_panel
 from upliftlab.data.prepare import plan_of, prepare
 from upliftlab.data.prepared import Prepared
 from upliftlab.decision import Decision, Rules, decide
@@ -15,8 +16,10 @@ from upliftlab.economics import MERCHANT
 from upliftlab.errors import DesignError
 from upliftlab.estimators import ab
 from upliftlab.evidence import all_checks, journey_of, metrics_of
+from upliftlab.plan.words import ROLLOUT_DESIGNS
 from upliftlab.profit import Profit, across_arms, assess, merchant_lines, profit_contrasts
-from upliftlab.provenance import Provenance, estimand_of, provenance_of
+from upliftlab.provenance import Provenance, estimand_of, provenance_of, rollout_estimand
+from upliftlab.rollout import run as rollout
 from upliftlab.segments import Segment, segments_of, skipped_levels
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from upliftlab.estimators.metrics import MetricEffect
     from upliftlab.evidence import Journey
     from upliftlab.experiment import Experiment
+    from upliftlab.rollout.answer import Rollout
     from upliftlab.stats.joint import Joint
 
 SCHEMA_VERSION = 1
@@ -54,6 +58,7 @@ class Analysis:
         journey: Steps of the journey per arm.
         dose: What the tested depths say; None with fewer than two.
         decisions: One per treatment.
+        rollout: What only units that switch over time can say; None for splits.
         provenance: Versions, fingerprints, deviations from plan.
         notes: Sentences a reader must know.
     """
@@ -71,6 +76,7 @@ class Analysis:
     journey: tuple[Journey, ...] = ()
     dose: Dose | None = None
     decisions: tuple[Decision, ...] = ()
+    rollout: Rollout | None = None
     provenance: Provenance
     notes: tuple[str, ...] = ()
 
@@ -103,6 +109,7 @@ class Analysis:
             "journey": [step.to_dict() for step in self.journey],
             "dose": None if self.dose is None else self.dose.to_dict(),
             "decisions": [decision.to_dict() for decision in self.decisions],
+            "rollout": None if self.rollout is None else self.rollout.to_dict(),
             "provenance": self.provenance.to_dict(),
             "notes": list(self.notes),
         }
@@ -134,6 +141,8 @@ def run(
     tell = progress or (lambda _: None)
     tell("reading")
     _refuse_unbuilt(experiment)
+    if experiment.design in ROLLOUT_DESIGNS:
+        return _over_time(experiment, _given(experiment, tables, tell), economics, tell)
     found = prepare(experiment, _given(experiment, tables, tell))
     tell("measuring")
     measured = _measured(found)
@@ -187,6 +196,34 @@ def run(
     )
 
 
+def _over_time(
+    experiment: Experiment,
+    tables: Mapping[str, object],
+    economics: Economics | None,
+    tell: Callable[[str], None],
+) -> Analysis:
+    """Answer a plan whose units switch over time."""
+    panel = prepare_panel(experiment, tables, absorbing=experiment.design != "switchback")
+    found = rollout.answer(experiment, panel, economics=economics, progress=tell)
+    metrics = metrics_of(experiment, found.effects)
+    profits = (found.profit,)
+    tell("checking")
+    return Analysis(
+        experiment=experiment,
+        estimand=rollout_estimand(experiment, found.facts),
+        facts=found.facts,
+        checks=found.checks,
+        economics=found.economics,
+        effects=found.effects,
+        profits=profits,
+        metrics=metrics,
+        decisions=_decisions(experiment, profits, found.checks, metrics, ()),
+        rollout=found.rollout,
+        provenance=provenance_of(experiment, found.panel, found.facts),
+        notes=found.rollout.notes,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Measured:
     cells: Cells
@@ -218,6 +255,7 @@ def _decisions(
     rules = Rules(
         worth_it=float(experiment.decide.worth_it.minor),
         iroi_at_least=float(experiment.decide.iroi_at_least),
+        both_gain=experiment.decide.both_gain,
     )
     return tuple(
         decide(
@@ -246,7 +284,7 @@ def _given(
 
 
 def _refuse_unbuilt(experiment: Experiment) -> None:
-    if experiment.design not in {"user_split", "cluster_split"}:
+    if experiment.design not in {"user_split", "cluster_split", *ROLLOUT_DESIGNS}:
         raise DesignError(f"design {experiment.design!r} has no estimator yet.")
 
 

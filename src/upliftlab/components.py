@@ -40,6 +40,10 @@ MONEY = (
     "creator_organic_platform_coupon",
     "creator_ads_merchant_coupon",
     "creator_ads_platform_coupon",
+    "gmv_creator_organic",
+    "gmv_creator_ads",
+    "gmv_self_live",
+    "gmv_shelf",
     "profit",
 )
 """Components in minor units of the currency (fen) per unit."""
@@ -60,8 +64,16 @@ COUNTS = (
     "came_back",
     "members_joined",
     "members_activated",
+    "creators_active",
+    "ads_authorised",
+    "posts",
+    "live_minutes",
+    "authorised_videos",
 )
 """Components that count events, or mark a unit with 0 or 1."""
+
+CHANNELS = ("creator_organic", "creator_ads", "self_live", "shelf")
+"""Where a sale comes from: kept_<channel> and gmv_<channel> add up to kept sales and GMV."""
 
 ALIASES = {"gmv": "gmv_platform"}
 """Short names that a plan may use: plain gmv is read as the platform's, before coupons."""

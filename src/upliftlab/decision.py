@@ -28,10 +28,12 @@ class Rules:
     Attributes:
         worth_it: Smallest extra profit per unit worth the trouble, in minor units.
         iroi_at_least: Hurdle for extra profit per unit of campaign money.
+        both_gain: Whether creators must surely gain too.
     """
 
     worth_it: float = 0.0
     iroi_at_least: float = 0.0
+    both_gain: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +88,8 @@ def decide(
     2. Stop: a guardrail is inferior, or the arm's own profit interval lies below 0.
     3. Ship: the profit interval that holds for all arms at once lies above 0, every guardrail
        is non-inferior, and iROI reaches the hurdle: profit less the hurdle on campaign money
-       lies above 0, which for money spent is Fieller's lower end of iROI.
+       lies above 0, which for money spent is Fieller's lower end of iROI. Where the plan asks
+       that both gain, the creators' interval lies above 0 as well.
     4. Stop, too small: the upper end of profit is below what is worth the trouble.
     5. Keep testing: otherwise.
 
@@ -156,6 +159,10 @@ def _for_everyone(
             "extra profit per campaign yuan is not yet shown to reach the hurdle",
             rules.iroi_at_least <= 0 or profit.over_hurdle.is_above_zero,
         ),
+        (
+            "creators are not yet shown to gain as well",
+            not rules.both_gain or _gains(profit, "creator"),
+        ),
     ]
     if all(ok for _, ok in holds):
         return SHIP, (
@@ -165,6 +172,10 @@ def _for_everyone(
         return STOP, ("Even the upper end of extra profit is below what is worth the trouble.",)
     open_points = [text for text, ok in holds if not ok]
     return KEEP_TESTING, tuple(_sentence(text) for text in open_points)
+
+
+def _gains(profit: Profit, party: str) -> bool:
+    return party in profit.parties and profit.parties[party].is_above_zero
 
 
 def _buying_gmv(profit: Profit) -> bool:

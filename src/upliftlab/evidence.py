@@ -84,7 +84,7 @@ def all_checks(
     found = [
         checks.check_sample_ratio(
             {arm: {"": n} for arm, n in facts.clusters.items()} or facts.assigned,
-            {arm.label: float(arm.share) for arm in experiment.arms},
+            {a.label: float(a.share) for a in experiment.arms if a.share is not None},
             of="clusters" if facts.clusters else "customers",
         ),
         checks.check_clusters(facts),

@@ -26,6 +26,7 @@ from upliftlab.plan.definition import (
     Columns,
     Days,
     Definition,
+    FrozenDict,
     Labelled,
     Remark,
     Text,
@@ -44,6 +45,7 @@ from upliftlab.plan.parts import (
     nothing_chosen,
     without_covariates,
 )
+from upliftlab.plan.rollout import SpecialDays  # noqa: TC001 - pydantic reads it
 from upliftlab.plan.rules import broken_rules, grain_of
 from upliftlab.plan.sources import Data, Simulated, Source
 from upliftlab.plan.words import (
@@ -58,6 +60,7 @@ from upliftlab.plan.words import (
     Goal,
     Kind,
     Name,
+    Period,
     Zone,
     is_zone,
 )
@@ -69,7 +72,7 @@ if TYPE_CHECKING:
     from upliftlab.plan.quantities import Margin
     from upliftlab.plan.rules import KeyPath
 
-_ONLY_WORDS = ("owner", "question")
+_ONLY_WORDS = ("owner", "question", "waves")
 _ONLY_PLACES = ("file", "table", "sql", "engine", "encoding", "sheet")
 
 
@@ -96,11 +99,18 @@ class Experiment(Definition):
         goal: Which growth the coupon is for; only with smart_coupon.
         design: How it is compared; sets the estimator.
         unit: What is assigned, in the words of the page.
-        cluster: Column of the groups that are assigned together; only with cluster_split.
+        cluster: Column of the groups that are assigned together; with cluster_split, and where
+            clusters switch together over time.
         strata: Columns within which assignment was balanced.
         currency: ISO 4217 code of every amount.
         timezone: Of the shop; days begin at its midnight.
         run: First and last day of assignment.
+        period: Length of a period of the panel; only where units switch over time.
+        observe: First and last day that the panel covers.
+        announced: Days before the change in which it was known: neither before nor after.
+        ramp: Days after the change until it has its full effect; reported apart.
+        special_days: Events by name, shown and left out as a sensitivity.
+        waves: File with the first treated day of every cluster; empty means never.
         follow_up: Headline window in days, from each unit's assignment.
         returns_final_after: Days after an order until its returns are all booked.
         pre_period: Days before assignment that covariates are taken from.
@@ -136,6 +146,12 @@ class Experiment(Definition):
     currency: CurrencyCode = "CNY"
     timezone: Zone = DEFAULT_ZONE
     run: Run | None = None
+    period: Period | None = Field(default=None, examples=["week"])
+    observe: Run | None = None
+    announced: Days | None = None
+    ramp: Days | None = None
+    special_days: SpecialDays = FrozenDict()
+    waves: Text | None = Field(default=None, examples=["data/waves.csv"])
     follow_up: Days | None = None
     returns_final_after: Days | None = None
     pre_period: Days | None = None
@@ -209,7 +225,7 @@ class Experiment(Definition):
 
     @property
     def grain(self) -> str:
-        """``orders``, ``units`` or ``cells``; empty while the plan names no data."""
+        """``orders``, ``units``, ``cells`` or ``panel``; empty while the plan names no data."""
         return grain_of(self.data)
 
     @property
@@ -431,7 +447,7 @@ def _promised(plan: Experiment) -> dict[str, Any]:
     """Everything that changes a number or a decision, as plain values."""
     promised = plan.to_dict()
     for key in _ONLY_WORDS:
-        del promised[key]
+        promised.pop(key, None)
     for arm in promised["arms"].values():
         del arm["note"]
     for source in promised.get("data", {}).values():

@@ -21,6 +21,7 @@ def build(
     components: Collection[str],
     contact: Mapping[str, float] | None = None,
     ad_spend: Mapping[str, float] | None = None,
+    terms: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Economics:
     """Turn the plan's costs and the measured components into P&L lines.
 
@@ -29,6 +30,7 @@ def build(
         components: What the data hold.
         contact: Minor units per assigned unit, by arm: messages, mailings.
         ad_spend: Minor units per assigned unit, by arm: plan-level spend, taken as fixed.
+        terms: Cost line -> arm -> rate, for the lines whose rate is what the arms differ in.
 
     Raises:
         DefinitionError: When the costs need a component that the data do not hold.
@@ -43,7 +45,7 @@ def build(
             raise DefinitionError.no_sales(have)
         if costs is None:
             raise DefinitionError.no_costs()
-        stated, missing = _stated(costs, have)
+        stated, missing = _stated(costs, have, terms or {})
         lines += stated
     lines += _arm_money("contact", "messages and mailings", "contact_cost", contact, have)
     lines += _arm_money("ad_spend", "ad spend", "ad_spend", ad_spend, have)
@@ -120,7 +122,9 @@ def _profit_as_given(have: frozenset[str]) -> list[Line]:
     return [before, _campaign("coupon", "our coupon money", "order", "merchant_coupon")]
 
 
-def _stated(costs: Costs, have: frozenset[str]) -> tuple[list[Line], tuple[str, ...]]:
+def _stated(
+    costs: Costs, have: frozenset[str], terms: Mapping[str, Mapping[str, float]]
+) -> tuple[list[Line], tuple[str, ...]]:
     preset = PRESETS[costs.preset] if costs.preset else {}
     lines: list[Line] = []
     absent: list[str] = []
@@ -129,7 +133,7 @@ def _stated(costs: Costs, have: frozenset[str]) -> tuple[list[Line], tuple[str, 
     for cost in COST_LINES:
         stated = costs.lines.get(cost.name, preset.get(cost.name))
         status = "given" if cost.name in costs.lines else "assumed"
-        if _is_covered(cost, costs):
+        if cost.name in terms or _is_covered(cost, costs, terms):
             continue
         if cost.measured_as in have and (stated is None or stated == "from_orders"):
             lines.append(_cost(cost, {cost.measured_as: -1.0}, "measured"))
@@ -146,14 +150,15 @@ def _stated(costs: Costs, have: frozenset[str]) -> tuple[list[Line], tuple[str, 
         else:
             rate = _number(stated)
             lines.append(_cost(cost, dict.fromkeys(_bases(cost, have), -rate), status))
+    lines += [_by_arm(c, terms[c.name], have) for c in COST_LINES if c.name in terms]
     return lines, _missing(absent, {line.name for line in lines})
 
 
-def _is_covered(cost: CostLine, costs: Costs) -> bool:
+def _is_covered(cost: CostLine, costs: Costs, terms: Mapping[str, Mapping[str, float]]) -> bool:
     """Whether another line of the plan already charges for this one."""
     if costs.margin is not None and cost.in_margin and cost.name not in costs.lines:
         return True
-    by_rate = {"commission_organic", "commission_ads"} & set(costs.lines)
+    by_rate = {"commission_organic", "commission_ads"} & {*costs.lines, *terms}
     return cost.name == "commission" and bool(by_rate)
 
 
@@ -181,6 +186,21 @@ def _cost(cost: CostLine, terms: Terms, status: str) -> Line:
     if cost.receiver:
         flows[cost.receiver] = {component: -rate for component, rate in terms.items()}
     return Line(name=cost.name, label=cost.label, stage=cost.stage, flows=flows, status=status)
+
+
+def _by_arm(cost: CostLine, rates: Mapping[str, float], have: frozenset[str]) -> Line:
+    """Charge each arm at its own rate."""
+    bases = [base for base in cost.bases if base in have]
+    if not bases:
+        raise DefinitionError.cost_not_in_data(cost.name, " or ".join(cost.bases), have)
+    line = _cost(cost, {}, "given")
+    by_arm = {}
+    for arm, rate in rates.items():
+        own: dict[str, dict[str, float]] = {MERCHANT: dict.fromkeys(bases, -rate)}
+        if cost.receiver:
+            own[cost.receiver] = dict.fromkeys(bases, rate)
+        by_arm[arm] = own
+    return replace(line, flows={}, by_arm=by_arm)
 
 
 def _margin(margin: float, have: frozenset[str]) -> Line:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from upliftlab.data.panel import Panel
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -47,11 +49,13 @@ class Provenance:
         }
 
 
-def provenance_of(experiment: Experiment, cells: Cells, facts: Facts) -> Provenance:
+def provenance_of(experiment: Experiment, cells: Cells | Panel, facts: Facts) -> Provenance:
     """Fingerprint plan and data; secrets are in neither."""
     return Provenance(
         plan=experiment.fingerprint,
-        data=data_fingerprint(cells, facts),
+        data=panel_fingerprint(cells)
+        if isinstance(cells, Panel)
+        else data_fingerprint(cells, facts),
         made_at=datetime.now(tz=UTC).strftime("%Y-%m-%d %H:%M UTC"),
         versions={"python": platform.python_version()}
         | {name: metadata.version(name) for name in PACKAGES},
@@ -69,6 +73,49 @@ def data_fingerprint(cells: Cells, facts: Facts) -> str:
         clean = np.where(np.abs(block) < 1e-6, 0.0, block * np.sqrt(2.0)).reshape(-1)
         digest.update(" ".join(f"{x:.7e}" for x in clean).encode())
     return digest.hexdigest()
+
+
+def panel_fingerprint(panel: Panel) -> str:
+    """Hash periods, starts and sums by cohort and period; the order of rows does not matter."""
+    digest = hashlib.sha256()
+    starts = np.unique(panel.start)
+    for part in (panel.names, panel.periods, starts.tolist(), len(panel.units)):
+        digest.update(repr(part).encode())
+    for start in starts:
+        own = panel.y[panel.start == start]
+        for block in (np.nansum(own, axis=0), np.nansum(own**2, axis=0)):
+            clean = np.where(np.abs(block) < 1e-6, 0.0, block * np.sqrt(2.0)).reshape(-1)
+            digest.update(" ".join(f"{x:.7e}" for x in clean).encode())
+    return digest.hexdigest()
+
+
+def rollout_estimand(experiment: Experiment, facts: Facts) -> str:
+    """Say in one sentence what the headline of a roll-out estimates."""
+    unit, period = experiment.unit, experiment.period
+    arm, control = experiment.treatments[0].label, experiment.control.label
+    together = (
+        f"; {unit}s of one {experiment.cluster} switch together" if facts.clusters else ""
+    )
+    ahead = (
+        f"; the {experiment.announced} days between announcement and change count as neither "
+        "before nor after"
+        if experiment.announced
+        else ""
+    )
+    final = experiment.returns_final_after
+    mature = (
+        f", with returns final {final} days after payment as the panel has it"
+        if final is not None
+        else ", with returns as the panel has them"
+    )
+    who = experiment.cluster or unit
+    return (
+        f"Mean extra contribution profit per switched {unit} and {period} since its change "
+        f"from {control} to {arm}{mature}, over the waves and {period}s observed; each "
+        f"switched {unit} and {period} counts once{together}{ahead}; without the change, "
+        f"switched and not yet switched {unit}s would have moved in parallel; one {who}'s "
+        f"change is taken not to change another's sales; {unit}s without sales count as 0."
+    )
 
 
 def estimand_of(

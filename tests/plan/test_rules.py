@@ -65,8 +65,8 @@ def message(text):
 BAD = {
     "a key that does not exist": (
         SMALLEST + "decide: {segmnts: [is_new]}\n",
-        ("experiment.yaml:7: decide has no key 'segmnts'; allowed: ['confidence', "
-        "'iroi_at_least', 'must_not_worsen', 'segments', 'worth_it']. "
+        ("experiment.yaml:7: decide has no key 'segmnts'; allowed: ['both_gain', "
+        "'confidence', 'iroi_at_least', 'must_not_worsen', 'segments', 'worth_it']. "
         "Did you mean 'segments'?"),
     ),
     "a key that is missing": (

@@ -70,6 +70,33 @@ ASSIGNMENTS = Contract(
     ),
 )
 
+_PLACES = ("group", "province", "geo", "shop_id")
+
+PANEL = Contract(
+    source="panel",
+    columns=(
+        Column(name="unit", kind="id", required=True, aliases=(*_UNIT.aliases, *_PLACES)),
+        Column(
+            name="period",
+            kind="any",
+            required=True,
+            aliases=("week", "day", "date", "iso_week"),
+        ),
+        Column(name="cluster", kind="id", aliases=("cluster_id", "mcn", "mcn_id", "agency_id")),
+        Column(name="start", kind="any", aliases=("starts_on", "cohort", "first_treated")),
+        Column(name="treated", kind="flag", aliases=("on", "is_on", "coupon_on")),
+        Column(name="weight", kind="number"),
+    ),
+)
+
+WAVES = Contract(
+    source="waves",
+    columns=(
+        Column(name="cluster", kind="id", required=True, aliases=("cluster_id", "mcn", "unit")),
+        Column(name="starts_on", kind="any", required=True, aliases=("start", "cohort")),
+    ),
+)
+
 ORDER_LINES = Contract(
     source="order_lines",
     columns=(

@@ -43,15 +43,7 @@ def prepare(
     sources = experiment.data.sources if experiment.data else {}
     engine = tables.open_engine(sources, given)
     plan = plan_of(experiment)
-    currency = currency_of(experiment.currency)
-    how = tables.Reading(
-        offset=offset_of(experiment),
-        minor=currency.scale,
-        main_unit=currency.main,
-        minor_unit=currency.minor,
-        minor_names=tuple(currency.minor_names),
-        base=experiment.data.base if experiment.data else None,
-    )
+    how = reading_of(experiment)
     with tables.in_utc(engine):
         return _at_its_grain(engine, sources, given, plan, how)
 
@@ -95,6 +87,19 @@ def plan_of(experiment: Experiment) -> Plan:
         as_of=int(as_of.timestamp()) if as_of else None,
         stated=None if not stated else {who: float(rate) for who, rate in stated.items()},
         has_coupons=any(arm.coupon is not None for arm in experiment.arms),
+    )
+
+
+def reading_of(experiment: Experiment) -> tables.Reading:
+    """Say by which clock, in which money and from which folder sources are read."""
+    currency = currency_of(experiment.currency)
+    return tables.Reading(
+        offset=offset_of(experiment),
+        minor=currency.scale,
+        main_unit=currency.main,
+        minor_unit=currency.minor,
+        minor_names=tuple(currency.minor_names),
+        base=experiment.data.base if experiment.data else None,
     )
 
 

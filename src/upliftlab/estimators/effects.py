@@ -39,6 +39,10 @@ class Effects:
         own: Covariance of each arm's mean without what arms share, such as the mean of the
             covariates over all units, shape [A, K, K]; given where they share something. It
             weighs ``df``, since in a contrast the shared part cancels.
+        pieces: Working covariance of the means from each independent group of units, shape
+            [S, A, K, A, K]; given where arms are not independent of each other, as observed
+            and counterfactual of the same units. It weighs ``piece_df``.
+        piece_df: Degrees of freedom of each group's variance, shape [S].
         estimand: What the contrasts estimate, in one sentence.
         method: How they were estimated, in reader's words.
         variance_kept: Share of the raw contrast variance left after adjustment, per component.
@@ -56,6 +60,8 @@ class Effects:
     df: Floats
     working: Floats | None = None
     own: Floats | None = None
+    pieces: Floats | None = None
+    piece_df: Floats | None = None
     estimand: str = ""
     method: str = ""
     variance_kept: Mapping[str, float] | None = None
@@ -164,6 +170,9 @@ class Effects:
             mean=np.pad(self.mean, (stay, more), constant_values=1.0),
             cov=np.pad(self.cov, (stay, more, stay, more)),
             own=None if self.own is None else np.pad(self.own, (stay, more, more)),
+            pieces=None
+            if self.pieces is None
+            else np.pad(self.pieces, (stay, stay, more, stay, more)),
             plain_cov=None if plain is None else np.pad(plain, (stay, more, stay, more)),
         )
 
@@ -184,6 +193,11 @@ class Effects:
         }
 
     def _df(self, weights: Floats) -> Floats:
+        if self.pieces is not None and self.piece_df is not None:
+            return _combined(
+                np.einsum("mak,sakbl,mbl->ms", weights, self.pieces, weights, optimize=True),
+                self.piece_df,
+            )
         arms = len(self.arms)
         if self.working is not None:
             used = (weights**2).sum(axis=2) * self.working[None, :]
@@ -198,8 +212,13 @@ class Effects:
             )
         touched = (weights != 0).any(axis=2)
         used = np.where(touched, used, 0.0)
-        # Shares keep tiny variances from underflowing.
-        with np.errstate(invalid="ignore", divide="ignore"):
-            share = used / used.sum(axis=1, keepdims=True)
-            out = 1 / np.where(touched, share**2 / self.df[None, :], 0.0).sum(axis=1)
-        return np.where(np.isfinite(out), out, np.inf)
+        return _combined(used, self.df)
+
+
+def _combined(used: Floats, df: Floats) -> Floats:
+    """Satterthwaite df of sums of independent variances, used [m, S] with df [S]."""
+    # Shares keep tiny variances from underflowing.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = used / used.sum(axis=1, keepdims=True)
+        out = 1 / np.where(used > 0, share**2 / df[None, :], 0.0).sum(axis=1)
+    return np.where(np.isfinite(out), out, np.inf)

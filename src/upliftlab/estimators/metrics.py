@@ -143,6 +143,8 @@ def guardrail(
             level=effect.level,
             name=metric.name,
         )
+    elif found.treatment == found.control:
+        state = "non-inferior"
     elif effect.std_error > 0:
         state, _ = three_state(effect, float(margin), direction)
     return replace(found, role="guardrail", state=state, margin=str(margin))

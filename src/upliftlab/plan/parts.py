@@ -84,22 +84,28 @@ class Arm(Definition):
 
     Attributes:
         label: As the assignment table writes it.
-        share: Of all assigned units.
+        share: Of all assigned units; where units switch over time, ``waves`` says who when.
         control: Whether the other arms are compared with this one.
         coupon: Face value.
         over: Order value from which the coupon may be used.
         contact: Money per assigned customer, such as a mailing.
+        organic: Commission on sales from a creator's own traffic.
+        ads: Commission on sales where paid ads promoted the creator's content.
+        agency: Service fee of the creators' agency, on both.
         note: For readers.
     """
 
     LABEL: ClassVar[str] = "label"
 
     label: Text
-    share: Share = Field(examples=["50%"])
+    share: Share | None = Field(default=None, examples=["50%"])
     control: Truth = False
     coupon: Amount | None = None
     over: Amount | None = None
     contact: AmountPerUnit | None = None
+    organic: Share | None = Field(default=None, examples=["20%"])
+    ads: Share | None = Field(default=None, examples=["20%"])
+    agency: Share | None = Field(default=None, examples=["3%"])
     note: Remark = ""
 
     @model_validator(mode="after")
@@ -170,6 +176,7 @@ class Decide(Definition):
         iroi_at_least: Least extra profit per yuan of treatment cost, at the lower bound.
         must_not_worsen: Guardrail -> how far it may move the wrong way.
         segments: Columns whose segments may be shipped to; others are exploratory.
+        both_gain: Whether creators must gain as well for a change to be shipped.
         confidence: Of every interval.
     """
 
@@ -179,4 +186,5 @@ class Decide(Definition):
         default_factory=nothing_chosen, validate_default=True
     )
     segments: Columns = ()
+    both_gain: Truth = False
     confidence: Confidence = Rate(Fraction(95, 100))

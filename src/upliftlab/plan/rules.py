@@ -14,7 +14,8 @@ from upliftlab.plan.currencies import CODES, currency_of
 from upliftlab.plan.definition import Definition
 from upliftlab.plan.metrics import PROFIT, STANDARD
 from upliftlab.plan.quantities import Money, Points, Rate
-from upliftlab.plan.sources import ORDER_TABLES
+from upliftlab.plan.rollout import rollout_rules
+from upliftlab.plan.sources import ORDER_TABLES, PANEL_PRESETS, READY
 
 KeyPath = tuple[str | int, ...]
 Finding = tuple[KeyPath, DefinitionError]
@@ -50,6 +51,7 @@ def broken_rules(written: Plan, valid: Plan) -> Iterator[Finding]:
         _dates,
         _currencies,
         _money_units,
+        rollout_rules,
     )
     yield from chain.from_iterable(rule(written) for rule in by_written)
     yield from chain.from_iterable(rule(valid) for rule in by_valid)
@@ -58,15 +60,17 @@ def broken_rules(written: Plan, valid: Plan) -> Iterator[Finding]:
 def grain_of(data: object) -> str:
     """Name the grain of what is written under ``data``; empty when there is none."""
     tables = _tables(data)
-    if "units" in tables or "cells" in tables:
-        return "units" if "units" in tables else "cells"
-    return "orders" if tables else ""
+    ready = next((name for name in READY if name in tables), "")
+    if ready or not tables:
+        return ready
+    preset = _get(_get(data, "simulate"), "preset")
+    return "panel" if preset in PANEL_PRESETS else "orders"
 
 
 def known_components(data: object) -> frozenset[str]:
     """Name the components a metric may be made from."""
     extra: set[str] = set()
-    for table in ("units", "cells"):
+    for table in READY:
         columns = _get(_get(data, table), "columns")
         extra |= set(columns) if isinstance(columns, Mapping) else set()
     return NAMES | extra - _NOT_COMPONENTS
@@ -136,7 +140,7 @@ def _grain(written: Plan) -> Iterator[Finding]:
     if not isinstance(data, Mapping | Definition):
         return
     tables = _tables(data)
-    grains = {grain_of({table: {}}) for table in tables}
+    grains = {grain_of({table: _get(data, table)}) for table in tables}
     if len(grains) != 1:
         yield ("data",), DefinitionError.one_grain(sorted(tables - {"simulate"}))
     elif grains == {"orders"} and "simulate" not in tables:
@@ -156,6 +160,8 @@ def _cluster(valid: Plan) -> Iterator[Finding]:
     if "design" not in valid or "cluster" not in valid:
         return
     design, cluster = valid["design"], valid["cluster"]
+    if design in {"staggered", "geo"}:
+        return
     if design == "cluster_split" and cluster is None:
         owner = "design 'cluster_split'"
         yield ("design",), DefinitionError.missing_key(owner, "cluster", "household_id")
@@ -180,9 +186,7 @@ def _costs_given(valid: Plan) -> Iterator[Finding]:
     data = valid.get("data")
     if data is None or "costs" not in valid or valid["costs"] is not None:
         return
-    measured = any(
-        PROFIT in (_get(_get(data, table), "columns") or ()) for table in ("units", "cells")
-    )
+    measured = any(PROFIT in (_get(_get(data, table), "columns") or ()) for table in READY)
     if not measured:
         owner = f"experiment {valid.get('name')!r}"
         yield (), DefinitionError.missing_key(owner, "costs", "{margin: 35%}")
@@ -330,7 +334,7 @@ def _labels(arms: object) -> list[str]:
 
 
 def _tables(data: object) -> set[str]:
-    names = {*ORDER_TABLES, "units", "cells", "simulate"}
+    names = {*ORDER_TABLES, *READY, "simulate"}
     return {name for name in names if _get(data, name) is not None}
 
 

@@ -49,6 +49,17 @@ ORDER_TABLES = (
 )
 """Tables of the order grain, one row per event; the first two are needed."""
 
+READY = ("units", "cells", "panel")
+"""Grains of ready tables: components are already added up."""
+
+PANEL_PRESETS = (
+    "well_designed", "generous", "squeeze", "no_change", "opt_in", "anticipation",
+    "mega_creator", "cross_cluster_leak", "never_empty", "heterogeneous_cohorts",
+    "return_shift", "well_designed_one_wave", "generous_one_wave", "plan_switch",
+    "geo_coupon",
+)  # fmt: skip
+"""Simulated worlds that come as panels."""
+
 POPULATIONS = ("gmv", "new_customer", "member_activation", "win_back")
 """Whom a simulation assigns, by the goal that they are for; gmv is everyone."""
 
@@ -169,6 +180,7 @@ class Data(Definition):
     Attributes:
         units: One row per unit, with its components added up.
         cells: One row per arm (and stratum): counts, means and second moments.
+        panel: One row per unit and period, with its components added up.
         simulate: Makes the order tables on first run.
         as_of: Moment up to which facts are known; now unless said.
     """
@@ -188,6 +200,7 @@ class Data(Definition):
     finance_total: Source | None = None
     units: Source | None = None
     cells: Source | None = None
+    panel: Source | None = None
     simulate: Simulated | None = None
     as_of: Moment | None = None
 
@@ -200,13 +213,16 @@ class Data(Definition):
 
     @property
     def grain(self) -> str:
-        """``orders``, ``units`` or ``cells``."""
-        return "units" if self.units else "cells" if self.cells else "orders"
+        """``orders``, ``units``, ``cells`` or ``panel``."""
+        ready = next((name for name in READY if getattr(self, name)), "orders")
+        if ready == "orders" and self.simulate and self.simulate.preset in PANEL_PRESETS:
+            return "panel"
+        return ready
 
     @property
     def sources(self) -> dict[str, Source]:
         """Table -> its source, for the tables that are given."""
-        named = {name: getattr(self, name) for name in (*ORDER_TABLES, "units", "cells")}
+        named = {name: getattr(self, name) for name in (*ORDER_TABLES, *READY)}
         return {name: source for name, source in named.items() if source is not None}
 
     def path(self, place: str) -> Path:

@@ -13,7 +13,7 @@ from upliftlab.plan.currencies import CODES
 from upliftlab.plan.definition import text_of, word_in
 
 KINDS = ("smart_coupon", "dual_commission", "ads_budget", "custom")
-BUILT_KINDS = ("smart_coupon", "custom")
+BUILT_KINDS = ("smart_coupon", "dual_commission", "custom")
 DESIGNS = (
     "user_split",
     "cluster_split",
@@ -22,7 +22,11 @@ DESIGNS = (
     "staggered",
     "encouragement",
 )
-BUILT_DESIGNS = ("user_split", "cluster_split")
+BUILT_DESIGNS = ("user_split", "cluster_split", "staggered", "geo", "switchback")
+ROLLOUT_DESIGNS = ("staggered", "geo", "switchback")
+"""Designs that follow units over time; who is treated when stands in waves or in the panel."""
+
+PERIODS = ("day", "week")
 GOALS = ("gmv", "new_customer", "member_activation", "win_back")
 
 DEFAULT_ZONE = "Asia/Shanghai"
@@ -49,6 +53,10 @@ def _kind(found: object, info: ValidationInfo) -> str:
 
 def _design(found: object, info: ValidationInfo) -> str:
     return word_in(found, info, DESIGNS)
+
+
+def _period(found: object, info: ValidationInfo) -> str:
+    return word_in(found, info, PERIODS)
 
 
 def _goal(found: object, info: ValidationInfo) -> str:
@@ -82,6 +90,7 @@ def _timezone(found: object, info: ValidationInfo) -> str:
 Name = Annotated[str, PlainValidator(_slug), WithJsonSchema({"type": "string"})]
 Kind = Annotated[str, PlainValidator(_kind), WithJsonSchema({"enum": list(BUILT_KINDS)})]
 Design = Annotated[str, PlainValidator(_design), WithJsonSchema({"enum": list(BUILT_DESIGNS)})]
+Period = Annotated[str, PlainValidator(_period), WithJsonSchema({"enum": list(PERIODS)})]
 Goal = Annotated[str, PlainValidator(_goal), WithJsonSchema({"enum": list(GOALS)})]
 CurrencyCode = Annotated[
     str, PlainValidator(_currency), WithJsonSchema({"enum": sorted(CODES)})

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from upliftlab.errors import DefinitionError
+from upliftlab.plan.sources import PANEL_PRESETS
+from upliftlab.simulate.panel_run import made_panel
 from upliftlab.simulate.presets import preset
 from upliftlab.simulate.tables import write
 
@@ -65,6 +67,8 @@ def made(
     They lie in ``data/`` beside the plan, in a folder named after what was asked for, so a
     changed plan never reads old tables.
     """
+    if _wanted(experiment).preset in PANEL_PRESETS:
+        return made_panel(experiment, progress)
     settings = settings_of(experiment)
     base = experiment.data.base if experiment.data else Path()
     mark = hashlib.sha256(repr(settings).encode()).hexdigest()[:10]
@@ -84,5 +88,5 @@ def _wanted(experiment: Experiment) -> Simulated:
 
 
 def _shares(experiment: Experiment, order: list[str]) -> tuple[float, ...]:
-    share = {arm.label: float(arm.share) for arm in experiment.arms}
+    share = {arm.label: float(arm.share) for arm in experiment.arms if arm.share is not None}
     return tuple(share[label] for label in order)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _TOLERANCE = 1e-9
 
+LARGE = 6
+"""Statistics from which only the farthest component of each direction is kept."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MaxT:
@@ -30,7 +33,7 @@ class MaxT:
         df: Degrees of freedom; infinite for normal statistics.
         loadings: Shape [m] where every correlation is l_i l_j, else None.
         reach: |Components| of points spread over the unit sphere, shape [points, m], used where
-            there are no loadings.
+            there are no loadings; of large families the largest alone, shape [points, 1].
         rank: Dimension of that sphere plus one.
     """
 
@@ -65,6 +68,8 @@ class MaxT:
             0.05
         """
         if self.loadings is None:
+            if self.size > LARGE:
+                return float(_tails(critical, self.reach, self.rank, self.df).mean())
             return _exceeds_on_sphere(critical, self.reach, self.rank, self.df)
         radius, weight = _chi_nodes(self.df)
         inside = _inside_product(critical * radius, self.loadings)
@@ -178,20 +183,33 @@ def _sphere(matrix: Floats) -> tuple[Floats, int]:
     real = values > 1e-10 * values.max()
     root = vectors[:, real] * np.sqrt(values[real])
     rank = int(real.sum())
+    direction = _directions(rank, 2**15 if len(matrix) <= 20 else 2**14)
+    reach = np.maximum(np.abs(direction @ root.T), 1e-150)
+    return (reach.max(axis=1, keepdims=True) if len(matrix) > LARGE else reach), rank
+
+
+@lru_cache(maxsize=8)
+def _directions(rank: int, points: int) -> Floats:
+    """Points spread evenly over the unit sphere of a dimension, the same on every run."""
     uniform = stats.qmc.Sobol(rank, scramble=True, rng=np.random.default_rng(20260101))
-    points = 2**15 if len(matrix) <= 20 else 2**14
     normal = special.ndtri(np.clip(uniform.random(points), 1e-15, 1 - 1e-15))
-    direction = normal / np.linalg.norm(normal, axis=1, keepdims=True)
-    return np.maximum(np.abs(direction @ root.T), 1e-150), rank
+    out: Floats = normal / np.linalg.norm(normal, axis=1, keepdims=True)
+    return out
 
 
 def _exceeds_on_sphere(critical: float, reach: Floats, rank: int, df: float) -> float:
     """Bonferroni's bound minus the overlap; given the direction the radius is chi (or F)."""
-    squared = (critical / reach) ** 2
-    if math.isfinite(df):
-        tails = special.fdtrc(rank, df, squared / rank)
-    else:
-        tails = special.chdtrc(rank, squared)
+    tails = _tails(critical, reach, rank, df)
     # The mean of the sum is known, and what is left to average, the overlap, varies little.
     overlap = float((tails.sum(axis=1) - tails.max(axis=1)).mean())
     return float(reach.shape[1] * two_sided_p(critical, df=df)) - overlap
+
+
+def _tails(critical: float, reach: Floats, rank: int, df: float) -> Floats:
+    """P(radius takes a component beyond the critical value), given the direction."""
+    squared = (critical / reach) ** 2
+    if math.isfinite(df):
+        beyond: Floats = special.fdtrc(rank, df, squared / rank)
+    else:
+        beyond = special.chdtrc(rank, squared)
+    return beyond

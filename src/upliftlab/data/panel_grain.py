@@ -1,0 +1,141 @@
+"""From the panel that a plan names to units x periods x components."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from upliftlab.components import ALIASES, COUNTS, MONEY
+from upliftlab.data import tables
+from upliftlab.data.contracts import PANEL, WAVES, Column
+from upliftlab.data.panel import Panel
+from upliftlab.data.panel_table import read_panel
+from upliftlab.data.prepare import reading_of
+from upliftlab.errors import DataError
+from upliftlab.plan.sources import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import ibis
+
+    from upliftlab.data.engine import Engine
+    from upliftlab.experiment import Experiment
+
+
+def prepare_panel(
+    experiment: Experiment, given: Mapping[str, object] | None = None, *, absorbing: bool = True
+) -> Panel:
+    """Read the panel of a roll-out, and who switched when.
+
+    Args:
+        experiment: The plan, with its sources.
+        given: Tables from Python by source name; a ready ``Panel`` under "panel" is taken as
+            it is, with money in minor units.
+        absorbing: Whether treatment stays on; if not, its on/off is the last component.
+
+    Raises:
+        DataError: When a source does not hold what the plan says it holds.
+    """
+    given = given or {}
+    ready = given.get("panel")
+    if isinstance(ready, Panel):
+        return ready
+    sources = dict(experiment.data.sources) if experiment.data else {}
+    engine = tables.open_engine(sources, given)
+    how = reading_of(experiment)
+    with tables.in_utc(engine):
+        table, names = _long(engine, sources.get("panel"), given.get("panel"), experiment, how)
+        waves = _waves(engine, given.get("waves"), experiment, how)
+        have = set(table.columns)
+        if waves is None and not {"start", "treated"} & have:
+            raise DataError(
+                "the panel does not say who switched when; give waves (cluster, starts_on), or "
+                f"a column start or treated. Columns: {sorted(have)}."
+            )
+        use_waves = waves is not None
+        clustered = "cluster" in have
+        if use_waves and not clustered:
+            table = table.mutate(cluster=table["unit"])
+        panel = read_panel(
+            engine,
+            table,
+            unit="unit",
+            period="period",
+            components=names,
+            start="start" if "start" in have and not use_waves else None,
+            treated="treated"
+            if "treated" in have and "start" not in have and not use_waves
+            else None,
+            waves=waves,
+            cluster="cluster" if clustered or use_waves else None,
+            weight="weight" if "weight" in have else None,
+            absent="zero" if experiment.kind == "dual_commission" else "unknown",
+            calendar=experiment.period,
+            absorbing=absorbing,
+        )
+    engine.close()
+    return panel
+
+
+def _long(
+    engine: Engine,
+    source: Source | None,
+    given: object | None,
+    experiment: Experiment,
+    how: tables.Reading,
+) -> tuple[ibis.Table, tuple[str, ...]]:
+    """Read the long table under our names: keys, and every component it has."""
+    raw = tables.raw(engine, "panel", source, given, how)
+    mapping = dict(source.columns) if source else {}
+    if experiment.cluster and "cluster" not in mapping and experiment.cluster in raw.columns:
+        mapping["cluster"] = experiment.cluster
+    names = _components(raw.columns, mapping)
+    if not names:
+        raise DataError.no_components("panel", raw.columns)
+    extra = tuple(
+        Column(name=name, kind=_kind(name), required=True, may_be_negative=True)
+        for name in names
+    )
+    money = source.money if source else None
+    if source is None and isinstance(given, Path):
+        money = "fen"  # what the simulator writes
+    table = tables.read(raw, PANEL, mapping=mapping | names, money=money, how=how, extra=extra)
+    table = engine.materialise(table, "panel")
+    tables.quality(engine, table, PANEL, extra=extra, how=how)
+    table = tables.plain(table)
+    renamed = {ALIASES.get(name, name): name for name in names if name in ALIASES}
+    return table.rename(renamed), tuple(ALIASES.get(name, name) for name in names)
+
+
+def _waves(
+    engine: Engine, given: object | None, experiment: Experiment, how: tables.Reading
+) -> ibis.Table | None:
+    if given is None and experiment.waves is None:
+        return None
+    source = None if experiment.waves is None else Source(file=experiment.waves)
+    if isinstance(given, Path):
+        source, given = Source(file=str(given.absolute())), None
+    raw = tables.raw(engine, "waves", source, given, how)
+    mapping = {}
+    if experiment.cluster and experiment.cluster in raw.columns:
+        mapping["cluster"] = experiment.cluster
+    table = tables.read(raw, WAVES, mapping=mapping, money=None, how=how)
+    return tables.plain(engine.materialise(table, "waves"))
+
+
+def _components(have: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
+    """Find components: what the plan maps beside the keys, else columns with our names."""
+    taken = {alias for column in PANEL.columns for alias in (column.name, *column.aliases)}
+    mapped = {ours: theirs for ours, theirs in mapping.items() if ours not in taken}
+    plain = {
+        name: column
+        for name in (*MONEY, *COUNTS, *ALIASES)
+        for column in (name, f"{name}_fen")
+        if column in have and name not in mapped and column not in mapping.values()
+    }
+    return plain | mapped
+
+
+def _kind(name: str) -> str:
+    return "money" if ALIASES.get(name, name) in MONEY else "number"

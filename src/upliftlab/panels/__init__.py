@@ -1,0 +1,1 @@
+"""What was the effect, when units switch at different times?"""

@@ -1,0 +1,129 @@
+"""What may a plan say about units that switch at different times?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from typing import Annotated, Any
+
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
+
+from upliftlab.errors import DefinitionError
+from upliftlab.plan.definition import FrozenDict
+from upliftlab.plan.quantities import parse_date
+from upliftlab.plan.words import ROLLOUT_DESIGNS
+
+KEYS = ("period", "observe", "announced", "ramp", "special_days", "waves")
+"""Keys that only a roll-out has."""
+
+
+def special_days(found: object) -> FrozenDict[str, tuple[date, date]]:
+    """Read names with their first and last day."""
+    if not isinstance(found, Mapping):
+        fix = "write lines such as 618: [2026-06-16, 2026-06-20]"
+        raise DefinitionError.unreadable("special_days", found, fix)
+    return FrozenDict({str(name): _days_of(str(name), days) for name, days in found.items()})
+
+
+SpecialDays = Annotated[
+    FrozenDict[str, tuple[date, date]],
+    PlainValidator(special_days),
+    PlainSerializer(
+        lambda named: {name: [day.isoformat() for day in days] for name, days in named.items()}
+    ),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "additionalProperties": {
+                "type": "array",
+                "items": {"type": "string", "format": "date"},
+                "minItems": 2,
+                "maxItems": 2,
+            },
+        }
+    ),
+]
+
+
+def rollout_rules(
+    valid: Mapping[str, Any],
+) -> Iterator[tuple[tuple[str | int, ...], DefinitionError]]:
+    """Find what a plan with a roll-out lacks, and what a plan without one cannot have."""
+    design = valid.get("design")
+    if design is None:
+        return
+    if design in ROLLOUT_DESIGNS:
+        yield from _needed(valid, str(design))
+    else:
+        wanted = "design: staggered"
+        for key in KEYS:
+            if valid.get(key):
+                yield (key,), DefinitionError.needs_beside(key, wanted, str(design))
+        yield from _shares(valid)
+    if valid.get("kind") == "dual_commission":
+        yield from _rates(valid)
+
+
+def _needed(
+    valid: Mapping[str, Any], design: str
+) -> Iterator[tuple[tuple[str | int, ...], DefinitionError]]:
+    owner = f"design {design!r}"
+    examples = {"period": "day" if design == "switchback" else "week"}
+    for key, example in examples.items():
+        if key in valid and valid[key] is None:
+            yield ("design",), DefinitionError.missing_key(owner, key, example)
+    data = valid.get("data")
+    if data is not None and data.grain != "panel":
+        example = "{file: data/creator_week.parquet, money: yuan}"
+        yield ("data",), DefinitionError.missing_key(f"data of {owner}", "panel", example)
+    arms = valid.get("arms") or ()
+    if len(arms) > 2:
+        labels = ", ".join(arm.label for arm in arms if not arm.control)
+        message = (
+            f"design {design!r} compares one change with what was before; arms {labels} are "
+            "several. Write one plan for each, on the same panel."
+        )
+        yield ("arms",), DefinitionError(message)
+
+
+def _shares(
+    valid: Mapping[str, Any],
+) -> Iterator[tuple[tuple[str | int, ...], DefinitionError]]:
+    for arm in valid.get("arms") or ():
+        if arm.share is None:
+            yield (
+                ("arms", arm.label),
+                DefinitionError.missing_key(f"arms.{arm.label}", "share", "50%"),
+            )
+
+
+def _rates(
+    valid: Mapping[str, Any],
+) -> Iterator[tuple[tuple[str | int, ...], DefinitionError]]:
+    costs = valid.get("costs")
+    for arm in valid.get("arms") or ():
+        for key in ("organic", "ads"):
+            if getattr(arm, key) is None:
+                yield (
+                    ("arms", arm.label),
+                    DefinitionError.missing_key(f"arms.{arm.label}", key, "20%"),
+                )
+    for key in ("commission_organic", "commission_ads", "agency"):
+        arm_key = key.removeprefix("commission_")
+        stated = any(getattr(arm, arm_key) is not None for arm in valid.get("arms") or ())
+        if costs is not None and stated and getattr(costs, key) is not None:
+            yield (
+                ("costs", key),
+                DefinitionError.both_given("the plan", f"arms.{arm_key}", f"costs.{key}"),
+            )
+
+
+def _days_of(name: str, days: object) -> tuple[date, date]:
+    where = f"special_days.{name}"
+    if not isinstance(days, list | tuple) or len(days) != 2:
+        fix = "write its first and last day, such as [2026-06-16, 2026-06-20]"
+        raise DefinitionError.unreadable(where, days, fix)
+    first, last = (parse_date(day, where) for day in days)
+    if last < first:
+        raise DefinitionError.out_of_order(where, "its first day", first, "its last", last)
+    return first, last

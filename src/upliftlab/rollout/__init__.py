@@ -1,0 +1,1 @@
+"""What did a roll-out earn, when, through which channel, and how far can we believe it?"""

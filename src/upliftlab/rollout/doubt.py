@@ -1,0 +1,254 @@
+"""How far can the answer be believed: other methods, other trends, without single clusters?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from upliftlab.errors import DesignError
+from upliftlab.panels.aggregates import aggregate
+from upliftlab.panels.event_path import EventPath
+from upliftlab.panels.honest import sensitivity
+from upliftlab.panels.imputation import imputation
+from upliftlab.panels.interaction_weighted import interaction_weighted
+from upliftlab.panels.local_projections import local_projections
+from upliftlab.panels.randomisation import roll_out
+from upliftlab.panels.randomised import randomised
+from upliftlab.panels.spillover import leave_one_out
+from upliftlab.panels.stacked import stacked
+from upliftlab.panels.two_way import twfe
+from upliftlab.panels.wild import ClusterScores
+from upliftlab.rollout.answer import Bound, Honesty, Opinion, Without
+from upliftlab.stats.estimate import undefined
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from upliftlab.data.panel import Panel
+    from upliftlab.panels.aggregates import Aggregate
+    from upliftlab.panels.group_time import GroupTime
+    from upliftlab.stats.joint import Joint
+
+MOST_BEFORE = 6
+"""Periods before the base that sensitivity to trends looks back on."""
+
+MOST_AFTER = 8
+"""Periods since the change that it speaks of."""
+
+LABELS = {
+    "relative_magnitude": (
+        "trends differ from one period to the next by at most m times the worst seen before"
+    ),
+    "smoothness": "the difference of trends bends by at most m per period",
+}
+
+
+def opinions_of(
+    profit: Panel, average: Aggregate, *, anticipation: int, level: float
+) -> tuple[Opinion, ...]:
+    """Estimate extra profit since the change in other ways, the headline first."""
+    headline = average.joint()
+    found = [
+        Opinion(
+            method="group_time",
+            label="cohorts against those not yet switched (headline)",
+            effect=headline.estimate(headline.names[0], level=level),
+        )
+    ]
+    found += [
+        _opinion(method, label, note, call, level)
+        for method, label, note, call in _methods(profit, anticipation)
+    ]
+    found.append(_by_assignment(profit, average, anticipation, level))
+    return tuple(found)
+
+
+def honesty_of(
+    effects: GroupTime, *, threshold: float, level: float
+) -> tuple[tuple[Honesty, ...], EventPath | None]:
+    """Let trends differ, and find how much it takes for the decision to flip.
+
+    References:
+        Rambachan and Roth (2023), *Review of Economic Studies* 90(5).
+    """
+    path = event_path(effects)
+    if path is None:
+        return (), None
+    found = []
+    for kind, ms in (("relative_magnitude", (0.5, 1.0, 1.5, 2.0)), ("smoothness", None)):
+        result = sensitivity(path, kind, ms=ms, level=level, threshold=threshold)  # type: ignore[arg-type]
+        bounds = [Bound(m=0.0, low=result.original.low, high=result.original.high)]
+        bounds += [
+            Bound(m=each.m, low=each.low, high=each.high)
+            for each in result.intervals
+            if each.m > 0
+        ]
+        found.append(
+            Honesty(
+                restriction=kind,
+                label=LABELS[kind],
+                bounds=tuple(bounds),
+                flips_at=result.breakeven.m,
+                threshold=threshold,
+                note=result.breakeven.note,
+            )
+        )
+    return tuple(found), path
+
+
+def event_path(effects: GroupTime) -> EventPath | None:
+    """Effects by time since the change, and their average over the periods since.
+
+    The last periods before the change count as before, the first since as after; None where
+    either is missing or has no variance.
+    """
+    average = aggregate(
+        effects,
+        "dynamic",
+        horizons=(-effects.anticipation - 1 - MOST_BEFORE, MOST_AFTER - 1),
+    )
+    base = -effects.anticipation - 1
+    keep = [i for i, key in enumerate(average.keys) if key != base]
+    keys = [average.keys[i] for i in keep]
+    joint = average.parts.select(keep).joint(effects.moments)
+    before = sum(key < base for key in keys)
+    if not before or before == len(keys) or not np.isfinite(joint.cov).all():
+        return None
+    weights = np.array([1.0 if key >= 0 else 0.0 for key in keys[before:]])
+    weights /= weights.sum()
+    row = np.concatenate([np.zeros(before), weights])
+    mean = average.parts.select(keep).linear(row[None], ["mean"]).joint(effects.moments)
+    return EventPath(
+        beta=joint.value,
+        sigma=joint.cov,
+        n_pre=before,
+        weights=weights,
+        df=float(mean.df[0]),
+    )
+
+
+def without_of(
+    average: Aggregate, labels: Sequence[str], *, most: int = 12
+) -> tuple[Without, ...]:
+    """Leave out one cluster at a time, the most influential first."""
+    scores = scores_of(average)
+    if scores is None:
+        return ()
+    estimate = float(scores.joint().value[0])
+    left = leave_one_out(scores)[:, 0]
+    move = np.abs(np.where(np.isnan(left), estimate, left) - estimate)
+    order = np.argsort(-move, kind="stable")[:most]
+    return tuple(Without(label=labels[i], profit=float(left[i])) for i in order)
+
+
+def scores_of(average: Aggregate) -> ClusterScores | None:
+    """Contract every cluster's path to the number that enters the average; None per unit."""
+    moments = average.effects.moments
+    rows = moments.rows
+    if rows is None or rows.straddles:
+        return None
+    slope = average.overall.slope[0]
+    total = np.einsum("jt,jt->j", slope[rows.cohort], rows.total[:, :, 0])
+    treated = moments.start < len(moments.periods)
+    return ClusterScores(
+        names=("profit",),
+        total=total[:, None],
+        size=rows.size,
+        group=rows.cohort,
+        weight=np.ones((len(moments.start), 1)),
+        is_treated=treated,
+    )
+
+
+def _methods(
+    profit: Panel, anticipation: int
+) -> tuple[tuple[str, str, str, Callable[[], Joint]], ...]:
+    after = max(1, len(profit.periods) - min(profit.cohorts(), default=0) - 1)
+    return (
+        (
+            "imputation",
+            "imputed from untreated periods",
+            "needs parallel trends in all periods",
+            lambda: imputation(profit, anticipation=anticipation),
+        ),
+        (
+            "interaction_weighted",
+            "regression by cohort (Sun and Abraham)",
+            "",
+            lambda: interaction_weighted(profit, anticipation=anticipation),
+        ),
+        (
+            "stacked",
+            "stacked waves",
+            "equal weight per wave and window",
+            lambda: stacked(profit, pre=2, post=min(4, after), anticipation=anticipation),
+        ),
+        (
+            "local_projections",
+            "local projections, first periods",
+            "first five periods since the change",
+            lambda: local_projections(
+                profit, post=min(4, after), weighting="equal", anticipation=anticipation
+            ),
+        ),
+        (
+            "randomised",
+            "efficient, if waves were drawn at random",
+            "needs random start dates",
+            lambda: randomised(profit),
+        ),
+        (
+            "twfe",
+            "two-way fixed effects (for comparison only)",
+            "wrong when effects grow or differ by wave",
+            lambda: twfe(profit, anticipation=anticipation),
+        ),
+    )
+
+
+def _opinion(
+    method: str, label: str, note: str, call: Callable[[], Joint], level: float
+) -> Opinion:
+    try:
+        joint = call()
+    except DesignError as error:
+        return Opinion(
+            method=method, label=label, effect=undefined(method, str(error), level=level)
+        )
+    return Opinion(
+        method=method,
+        label=label,
+        effect=joint.estimate(joint.names[0], level=level),
+        note=note,
+    )
+
+
+def _by_assignment(
+    profit: Panel, average: Aggregate, anticipation: int, level: float
+) -> Opinion:
+    """Re-assign whole clusters to waves."""
+    label = "re-assignment of clusters to waves"
+    note = "if waves were drawn at random; each cluster counts once"
+    method = "randomisation"
+    if average.effects.moments.rows is None or not profit.is_balanced:
+        nothing = undefined(method, "needs clusters that switched whole", level=level)
+        return Opinion(method=method, label=label, effect=nothing)
+    try:
+        result = roll_out(
+            profit, controls=average.effects.control, anticipation=anticipation, level=level
+        )
+    except DesignError as error:
+        return Opinion(
+            method=method, label=label, effect=undefined(method, str(error), level=level)
+        )
+    return Opinion(method=method, label=label, effect=result[profit.names[0]], note=note)
+
+
+__all__ = [
+    "event_path",
+    "honesty_of",
+    "opinions_of",
+    "scores_of",
+    "without_of",
+]
