@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from upliftlab.estimators.compare import compare
     from upliftlab.estimators.effects import Effects
     from upliftlab.experiment import Experiment
+    from upliftlab.panels.did import did
     from upliftlab.profit import Profit
     from upliftlab.stats.estimate import Estimate
 
@@ -48,6 +49,7 @@ _HOME = {
     "Profit": "profit",
     "UpliftlabError": "errors",
     "compare": "estimators.compare",
+    "did": "panels.did",
     "run": "analysis",
 }
 
@@ -67,6 +69,7 @@ __all__ = [
     "Profit",
     "UpliftlabError",
     "compare",
+    "did",
     "run",
 ]
 

@@ -16,6 +16,7 @@ from upliftlab.data import panel_stream
 from upliftlab.data.engine import Engine, embedded
 from upliftlab.data.panel import NEVER
 from upliftlab.data.panel_moments import PanelMoments
+from upliftlab.data.panel_orders import panel_from_orders
 from upliftlab.data.panel_stream import stream_moments
 from upliftlab.data.panel_table import read_panel
 from upliftlab.errors import DataError, DesignError
@@ -322,3 +323,52 @@ def test_spark_gives_the_panel_of_duckdb_and_refuses_alike(engine, on_spark):
     assert there.notes == here.notes
     with pytest.raises(DataError, match="4 rows repeat a 'creator' and 'week'"):
         streamed(on_spark, TWICE)
+
+
+@pytest.mark.spark
+@pandas_3
+@deprecated
+@unclosed
+def test_spark_adds_orders_up_as_duckdb_does(engine, on_spark):
+    """Order lines, refunds, spend and a roster give the same rows, fen by fen."""
+    times = pa.array([f"2026-01-{day:02}T20:00:00Z" for day in (5, 11, 18, 20)])
+    given = {
+        "order_lines": pa.table(
+            {
+                "line_id": ["L0", "L1", "L2", "L3"],
+                "order_id": ["O0", "O0", "O1", "O2"],
+                "creator_id": ["a", "b", "a", None],
+                "pay_ts": times,
+                "channel": ["creator_organic", "creator_ads", "creator_organic", "search"],
+                "settlement_base_fen": [10_000, 333, 5_000, 77],
+                "cash_fen": [10_000, 333, 5_000, 77],
+                "commission_rate_bp": [2_000, 1_500, 2_000, None],
+            }
+        ),
+        "refunds": pa.table(
+            {
+                "refund_id": ["R0"],
+                "order_id": ["O0"],
+                "line_id": ["L0"],
+                "type": ["partial"],
+                "refunded_ts": times.slice(3),
+                "amount_fen": [3_333],
+            }
+        ),
+        "ad_spend": pa.table(
+            {"creator_id": ["b"], "date": times.slice(0, 1), "spend_fen": [5]}
+        ),
+        "roster": pa.table({"creator_id": ["a", "b", "c"], "cluster_id": ["x", "x", "y"]}),
+    }
+
+    def rows_of(opened):
+        found = panel_from_orders(opened, given)
+        keys = ("unit", "part", "period")
+        tables = (opened.rows(found.table), opened.rows(found.shop))
+        ordered = [sorted(t, key=lambda r: [str(r.get(k)) for k in keys]) for t in tables]
+        return ordered, found.components, found.set_aside, found.notes
+
+    there, here = rows_of(on_spark), rows_of(engine)
+    for one, two in zip((*there[0][0], *there[0][1]), (*here[0][0], *here[0][1]), strict=True):
+        assert one == two
+    assert there[1:] == here[1:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -267,6 +268,20 @@ def test_the_conditional_test_holds_its_size_at_the_corner():
 
     rejected = ~arp.accepts(moments, np.zeros((len(draws), 1)))
     assert rejected.mean() == pytest.approx(0.05, abs=0.006)
+
+
+def test_the_first_stage_rejects_even_where_two_moments_tie():
+    """At a tie the conditional test never rejects; beyond the cap the first stage does."""
+    tie = arp.Moments(
+        value=np.array([[3.0, 3.0]]),
+        slope=np.zeros((1, 2)),
+        root=np.array([[[1.0, 0.0], [0.0, 1.0]]]),
+        size=0.05,
+        cap=np.array([2.8]),
+    )
+
+    assert not arp.accepts(tie, np.zeros((1, 1)))[0, 0]
+    assert arp.accepts(replace(tie, cap=np.array([3.1])), np.zeros((1, 1)))[0, 0]
 
 
 @pytest.mark.parametrize("kind", KINDS)

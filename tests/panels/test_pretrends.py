@@ -128,6 +128,26 @@ def test_nothing_to_test_is_nan():
     assert math.isnan(joint_test(path).p_value)
     assert joint_test(path).note == "the estimates before the start do not vary"
     assert math.isnan(slope_for_power(path, 0.5))
+    assert math.isnan(detectable_slopes(path).false_alarm)
+    assert judge_trend(path, [1.0, 1.0]).note == (
+        "an estimate before the start does not vary, so that it has no t"
+    )
+
+
+def test_collinear_estimates_have_the_power_of_one():
+    """Two estimates that are multiples of each other pass or fail together."""
+    double = np.outer([1.0, 2.0, 0.0], [1.0, 2.0, 0.0]) + np.diag([0, 0, 1.0])
+    found = judge_trend(EventPath.of_arrays([0.0, 0.0, 0.0], double, 2), np.zeros(3))
+
+    assert found.power == pytest.approx(0.05, abs=1e-4)
+
+
+def test_an_impossible_trend_has_an_infinite_or_no_likelihood():
+    """Estimates a hundred standard errors away do not overflow."""
+    path = EventPath.of_arrays([-100.0, 100.0], np.eye(2), 1)
+
+    assert judge_trend(path, [-100.0, 100.0]).likelihood_ratio == math.inf
+    assert judge_trend(path, [100.0, -100.0]).likelihood_ratio == 0
 
 
 def test_many_periods_find_trends_where_there_are_none():

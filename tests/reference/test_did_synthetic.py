@@ -135,6 +135,16 @@ def test_prop99_is_too_short_a_list_of_treated_for_other_inference(prop99):
     assert left.inference == "the jackknife is not defined with one treated cluster in a block"
 
 
+def test_the_jackknife_is_what_a_peer_finds(prop99):
+    """California and Utah: -4.292523870930, SE 18.190550626552 (diff-diff 3.13.0)."""
+    start = np.where(prop99.units == "Utah", 19, prop99.start)
+    found = synthetic_did(Panel.of_arrays(prop99.y, start), inference="jackknife")
+
+    one = found.effect.estimate("y")
+    assert one.estimate == pytest.approx(-4.292523870929657, abs=1e-8)
+    assert one.std_error == pytest.approx(18.19055062655186, abs=1e-7)
+
+
 def test_two_hundred_placebo_draws_take_about_a_second(prop99):
     """200 random draws on Prop 99 with a second treated state, in seconds of processor time."""
     start = np.where(prop99.units == "Utah", 19, prop99.start)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,7 @@ from upliftlab.decision import Rules, decide
 from upliftlab.errors import DataError, DefinitionError, DesignError
 from upliftlab.rollout.run import answer
 from upliftlab.simulate.creator_settings import creator_preset
+from upliftlab.simulate.creator_tables import write_creators
 from upliftlab.simulate.creator_truth import MEASURES, unit_effects
 from upliftlab.simulate.dual_commission import creator_panel, draw_creators
 from upliftlab.stats.estimate import interval
@@ -116,8 +119,6 @@ def test_at_the_break_even_rate_nothing_is_earned(found, drawn):
 
 def test_the_page_data_are_plain(found):
     """The analysis with its roll-out turns into JSON without NaN."""
-    import json
-
     text = json.dumps(found.to_dict(), allow_nan=False)
 
     assert '"rollout": {"design": "staggered"' in text
@@ -304,3 +305,77 @@ def test_gaps_are_counted_and_left_out_where_absence_is_unknown(drawn):
     assert "1 of 120 units have periods without rows and are left out" in " ".join(
         told.rollout.notes
     )
+
+
+def test_covariates_of_the_plan_give_a_doubly_robust_opinion():
+    """A column known before treatment: the adjusted opinion is there and near the headline."""
+    table = long_table()
+    table["followers"] = table.groupby("达人ID")["posts"].transform("first")
+    text = LONG.replace("data:", "covariates: [followers]\ndata:")
+    told = run(plan(text), {"panel": table})
+    opinions = {each.method: each.effect for each in told.rollout.opinions}
+
+    assert told.rollout.opinions[1].method == "adjusted"
+    assert opinions["adjusted"].estimate == pytest.approx(
+        opinions["group_time"].estimate, abs=3 * opinions["group_time"].std_error
+    )
+
+
+def test_orders_add_up_to_the_same_answer(tmp_path):
+    """From order lines, refunds and spend: the profit of the ready panel, to the fen."""
+    world = creator_preset(
+        "well_designed", seed=4, clusters=8, creators=2, weeks=10, starts=(4, 6, 8)
+    )
+    folder = write_creators(world, tmp_path / "world", orders=True)
+    panel = pd.read_parquet(folder / "creator_week.parquet")
+    panel[["creator_id", "cluster"]].drop_duplicates().to_parquet(folder / "roster.parquet")
+    observe = "observe: {start: 2026-05-25, end: 2026-08-02}\nwaves: waves.csv\n"
+    ready = "data:\n  panel: {file: creator_week.parquet, money: fen}\n"
+    names = ("order_lines", "refunds", "ad_spend", "creator_terms", "roster")
+    orders = "data:\n" + "".join(f"  {n}: {{file: {n}.parquet}}\n" for n in names)
+    one, two = (
+        run(Experiment.from_text(PLAN + observe + data, base=folder))
+        for data in (ready, orders)
+    )
+
+    assert two.profits[0].profit.estimate == pytest.approx(
+        one.profits[0].profit.estimate, rel=1e-9
+    )
+    assert two.profits[0].profit.std_error == pytest.approx(
+        one.profits[0].profit.std_error, rel=1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    ("folder", "headline"),
+    [("smart_coupon_switchback", "pairs"), ("smart_coupon_geo", "synthetic_did")],
+)
+def test_coupons_by_day_and_by_province_are_read_in_profit(folder, headline, tmp_path):
+    """Switchback and geo: lines add up, the truth lies within three standard errors."""
+    source = Path(__file__).resolve().parents[2] / "experiments" / folder / "experiment.yaml"
+    (tmp_path / "experiment.yaml").write_bytes(source.read_bytes())
+    told = run(Experiment.from_yaml(tmp_path / "experiment.yaml"))
+    profit = told.profits[0]
+    total = sum(line.effect.estimate for line in profit.lines)
+
+    assert told.rollout.opinions[0].method == headline
+    assert told.rollout.opinions[0].effect.estimate == pytest.approx(profit.profit.estimate)
+    assert total == pytest.approx(profit.profit.estimate, rel=1e-9)
+    truth = json.loads(next(tmp_path.glob("data/*/truth.json")).read_text())
+    orders = told.effects.contrast("orders", profit.arm).estimate("orders")
+    true = truth["same_day" if folder.endswith("switchback") else "att"]["orders"]
+    assert abs(orders.estimate - true) < 3 * orders.std_error
+
+
+def test_with_few_clusters_the_range_comes_from_re_assignment():
+    """12 clusters, 3 never treated: the headline takes interval and p of re-assignment."""
+    world = draw_creators(creator_preset("well_designed", seed=2, clusters=12, creators=4))
+    told = answer(plan(), creator_panel(world))
+    again = next(o.effect for o in told.rollout.opinions if o.method == "randomisation")
+
+    assert (told.profit.profit.ci_low, told.profit.profit.ci_high) == (
+        again.ci_low,
+        again.ci_high,
+    )
+    assert told.profit.profit.p_value == again.p_value
+    assert "re-assignment" in told.profit.profit.note

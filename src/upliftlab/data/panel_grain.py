@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,16 @@ from upliftlab.components import ALIASES, COUNTS, MONEY
 from upliftlab.data import tables
 from upliftlab.data.contracts import PANEL, WAVES, Column
 from upliftlab.data.panel import Panel
+from upliftlab.data.panel_orders import panel_from_orders
 from upliftlab.data.panel_table import read_panel
 from upliftlab.data.prepare import reading_of
 from upliftlab.errors import DataError
 from upliftlab.plan.sources import Source
+
+ORDER_SOURCES = (
+    "order_lines", "orders", "refunds", "ad_spend", "roster", "creator_terms",
+)  # fmt: skip
+"""Tables that a panel can be added up from; the first is needed."""
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +52,13 @@ def prepare_panel(
     engine = tables.open_engine(sources, given)
     how = reading_of(experiment)
     with tables.in_utc(engine):
-        table, names = _long(engine, sources.get("panel"), given.get("panel"), experiment, how)
+        notes: tuple[str, ...] = ()
+        if "panel" in sources or "panel" in given:
+            table, names = _long(
+                engine, sources.get("panel"), given.get("panel"), experiment, how
+            )
+        else:
+            table, names, notes = _from_orders(engine, sources, given, experiment, how)
         waves = _waves(engine, given.get("waves"), experiment, how)
         have = set(table.columns)
         if waves is None and not {"start", "treated"} & have:
@@ -70,12 +83,13 @@ def prepare_panel(
             waves=waves,
             cluster="cluster" if clustered or use_waves else None,
             weight="weight" if "weight" in have else None,
+            covariates=tuple(c for c in experiment.covariates or () if c in have),
             absent="zero" if experiment.kind == "dual_commission" else "unknown",
             calendar=experiment.period,
             absorbing=absorbing,
         )
     engine.close()
-    return panel
+    return replace(panel, notes=(*panel.notes, *notes))
 
 
 def _long(
@@ -96,6 +110,10 @@ def _long(
     extra = tuple(
         Column(name=name, kind=_kind(name), required=True, may_be_negative=True)
         for name in names
+    ) + tuple(
+        Column(name=name, kind="number", required=True, may_be_negative=True)
+        for name in experiment.covariates or ()
+        if name not in names
     )
     money = source.money if source else None
     if source is None and isinstance(given, Path):
@@ -106,6 +124,36 @@ def _long(
     table = tables.plain(table)
     renamed = {ALIASES.get(name, name): name for name in names if name in ALIASES}
     return table.rename(renamed), tuple(ALIASES.get(name, name) for name in names)
+
+
+def _from_orders(
+    engine: Engine,
+    sources: Mapping[str, Source],
+    given: Mapping[str, object],
+    experiment: Experiment,
+    how: tables.Reading,
+) -> tuple[ibis.Table, tuple[str, ...], tuple[str, ...]]:
+    """Add up orders per unit and period; what belongs to no unit is told in a note."""
+    lines = sources.get("order_lines")
+    found = {
+        name: tables.raw(engine, name, sources.get(name), given.get(name), how)
+        for name in ORDER_SOURCES
+        if name in sources or name in given
+    }
+    observe = experiment.observe
+    as_of = experiment.data.as_of if experiment.data else None
+    book = panel_from_orders(
+        engine,
+        found,
+        unit=lines.columns.get("unit", "creator_id") if lines else "creator_id",
+        period=experiment.period or "week",
+        first=observe.start if observe else None,
+        last=observe.end if observe else None,
+        as_of=int(as_of.timestamp()) if as_of else None,
+        offset=how.offset,
+        money=lines.money if lines else None,
+    )
+    return book.table, book.components, book.notes
 
 
 def _waves(

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 
+BLOCK = 4096
+"""Units whose second moments are taken at once: what a processor's cache holds."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ClusterRows:
     """Sums over the units of each cluster, cohort by cohort.
@@ -90,7 +94,7 @@ class PanelMoments:
         count, length, width = panel.shape
         units = np.bincount(cohort).astype(np.float64)
         weight = np.bincount(cohort, weights=panel.weight).astype(np.float64)
-        alone = len(np.unique(panel.cluster)) == count and bool((panel.weight == 1).all())
+        alone = _are_alone(panel)
         if not alone:
             rows = _rows(panel, cohort)
             mean = _sums(rows.total.reshape(len(rows.size), -1), rows.cohort, len(start))
@@ -109,10 +113,8 @@ class PanelMoments:
         scatter = np.empty((len(start), length * width, length * width))
         flat = panel.y.reshape(count, -1)
         for s in range(len(start)):
-            own = flat[cohort == s]
-            middle = own.mean(axis=0)
-            own -= middle
-            mean[s], scatter[s] = middle.reshape(length, width), own.T @ own
+            middle, scatter[s] = _centred(flat, np.flatnonzero(cohort == s))
+            mean[s] = middle.reshape(length, width)
         return cls(
             names=panel.names,
             periods=panel.periods,
@@ -150,6 +152,31 @@ class PanelMoments:
         if rows is not None:
             rows = replace(rows, total=rows.total @ price.T)
         return replace(self, names=names, mean=self.mean @ price.T, scatter=scatter, rows=rows)
+
+
+def _centred(flat: Floats, rows: Ints) -> tuple[Floats, Floats]:
+    """Mean and centred second moments of some rows, block by block.
+
+    Blocks are shifted by the mean of the first, so that a level far from 0 costs no digits.
+    """
+    origin = flat[rows[:BLOCK]].mean(axis=0)
+    total, gram = np.zeros(flat.shape[1]), np.zeros((flat.shape[1],) * 2)
+    for first in range(0, len(rows), BLOCK):
+        block = flat[rows[first : first + BLOCK]]
+        block -= origin
+        total += block.sum(axis=0)
+        gram += block.T @ block
+    shift = total / len(rows)
+    gram -= np.outer(total, shift)
+    return origin + shift, gram
+
+
+def _are_alone(panel: Panel) -> bool:
+    """Whether each unit is its own cluster, and counts once."""
+    if not (panel.weight == 1).all():
+        return False
+    filled = np.bincount(panel.cluster, minlength=len(panel.cluster))
+    return len(filled) == len(panel.cluster) and bool((filled == 1).all())
 
 
 def _refuse_gaps(panel: Panel) -> None:

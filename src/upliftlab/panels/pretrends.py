@@ -55,9 +55,11 @@ class TrendPower:
         power: P(some |t| before the start exceeds the critical value).
         bayes_factor: P(pass | delta) / P(pass | parallel trends).
         likelihood_ratio: Density of the estimates before the start, delta over parallel trends.
-        mean_after_passing: Expected estimates without any effect, given a passed pre-test.
+        mean_after_passing: Expected estimates without any effect, given a passed pre-test; NaN
+            where it never passes.
         bias: Bias of the aggregate caused by delta.
         bias_after_passing: The same, given a passed pre-test.
+        note: What a reader must know; empty when nothing.
     """
 
     delta: Floats
@@ -67,6 +69,7 @@ class TrendPower:
     mean_after_passing: Floats
     bias: float
     bias_after_passing: float
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,8 +148,7 @@ def judge_trend(
         critical: Critical value of |t| in the pre-test.
 
     References:
-        Roth (2022), *AER: Insights* 4(3), section II; conditional means by Tallis (1961),
-        *JRSS B* 23(1).
+        Roth (2022), *AER: Insights* 4(3), section II.
 
     Examples:
         >>> from upliftlab.panels.event_path import EventPath
@@ -163,8 +165,10 @@ def judge_trend(
         )
     beta, sigma = _before(path)
     n_pre = path.n_pre
-    passes = _pass(drift[:n_pre], sigma, critical)
-    mean = _mean_given_pass(drift[:n_pre], sigma, critical, passes)
+    if not (np.diag(sigma) > 0).all():
+        return _no_power(path, drift)
+    reach = critical * np.sqrt(np.diag(sigma))
+    passes, mean = _box(drift[:n_pre], sigma, -reach, reach)
     inverse = np.linalg.pinv(sigma, hermitian=True)
     later = drift[n_pre:] + path.sigma[n_pre:, :n_pre] @ inverse @ (mean - drift[:n_pre])
     log_ratio = drift[:n_pre] @ inverse @ (beta - drift[:n_pre] / 2)
@@ -172,7 +176,7 @@ def judge_trend(
         delta=drift,
         power=1 - passes,
         bayes_factor=passes / _pass(np.zeros(n_pre), sigma, critical),
-        likelihood_ratio=math.exp(log_ratio),
+        likelihood_ratio=math.exp(log_ratio) if log_ratio < 700 else math.inf,
         mean_after_passing=np.concatenate([mean, later]),
         bias=float(path.weights @ drift[n_pre:]),
         bias_after_passing=float(path.weights @ later),
@@ -231,50 +235,16 @@ def detectable_slopes(path: EventPath, *, critical: float = CRITICAL) -> Detecta
     half = slope_for_power(path, 0.5, critical=critical)
     most = slope_for_power(path, 0.8, critical=critical)
     biases = [
-        math.nan
-        if math.isnan(slope)
-        else judge_trend(path, slope * path.times, critical=critical).bias_after_passing
+        judge_trend(path, slope * path.times, critical=critical).bias_after_passing
         for slope in (half, most)
     ]
-    sigma = _before(path)[1]
     return DetectableSlopes(
         half=half,
         four_fifths=most,
-        false_alarm=1 - _pass(np.zeros(path.n_pre), sigma, critical),
+        false_alarm=judge_trend(path, 0 * path.times, critical=critical).power,
         bias_half=biases[0],
         bias_four_fifths=biases[1],
     )
-
-
-def _before(path: EventPath) -> tuple[Floats, Floats]:
-    return path.beta[: path.n_pre], path.sigma[: path.n_pre, : path.n_pre]
-
-
-def _pass(mean: Floats, sigma: Floats, critical: float) -> float:
-    """P(every |t| <= critical)."""
-    reach = critical * np.sqrt(np.diag(sigma))
-    return box_probability(mean, sigma, -reach, reach)
-
-
-def _mean_given_pass(mean: Floats, sigma: Floats, critical: float, passes: float) -> Floats:
-    """Mean of a normal vector inside the box of insignificant estimates."""
-    reach = critical * np.sqrt(np.diag(sigma))
-    pull = np.zeros(len(mean))
-    for k in range(len(mean)):
-        others = np.arange(len(mean)) != k
-        slope = sigma[others, k] / sigma[k, k]
-        rest = sigma[np.ix_(others, others)] - np.outer(slope, sigma[k, others])
-        for edge, sign in ((-reach[k], 1.0), (reach[k], -1.0)):
-            gap = edge - mean[k]
-            density = math.exp(-(gap**2) / sigma[k, k] / 2) / math.sqrt(
-                2 * math.pi * sigma[k, k]
-            )
-            inside = box_probability(
-                mean[others] + slope * gap, rest, -reach[others], reach[others]
-            )
-            pull[k] += sign * density * inside
-    out: Floats = mean + sigma @ pull / passes
-    return out
 
 
 def box_probability(mean: Floats, sigma: Floats, low: Floats, high: Floats) -> float:
@@ -291,30 +261,60 @@ def box_probability(mean: Floats, sigma: Floats, low: Floats, high: Floats) -> f
         >>> round(box_probability(0 * one, np.eye(2), -1.96 * one, 1.96 * one), 4)
         0.9025
     """
-    if len(mean) == 0:
-        return 1.0
-    root = _root(sigma)
-    draws = _sequence(len(mean))
+    return _box(mean, sigma, low, high)[0]
+
+
+def _no_power(path: EventPath, delta: Floats) -> TrendPower:
+    return TrendPower(
+        delta=delta,
+        power=math.nan,
+        bayes_factor=math.nan,
+        likelihood_ratio=math.nan,
+        mean_after_passing=np.full(len(delta), math.nan),
+        bias=float(path.weights @ delta[path.n_pre :]),
+        bias_after_passing=math.nan,
+        note="an estimate before the start does not vary, so that it has no t",
+    )
+
+
+def _before(path: EventPath) -> tuple[Floats, Floats]:
+    return path.beta[: path.n_pre], path.sigma[: path.n_pre, : path.n_pre]
+
+
+def _pass(mean: Floats, sigma: Floats, critical: float) -> float:
+    """P(every |t| <= critical)."""
+    reach = critical * np.sqrt(np.diag(sigma))
+    return box_probability(mean, sigma, -reach, reach)
+
+
+def _box(mean: Floats, sigma: Floats, low: Floats, high: Floats) -> tuple[float, Floats]:
+    """Probability of the box, and the mean inside it (NaN where the probability is 0)."""
+    root, draws = _root(sigma), _sequence(len(mean))
     below, above = low - mean, high - mean
     z = np.zeros((len(draws), len(mean)))
     total = np.ones(len(draws))
     for i in range(len(mean)):
         known = z[:, :i] @ root[i, :i]
-        scale = max(float(root[i, i]), _TINY * math.sqrt(sigma[i, i]) + 1e-300)
-        one, two = (
-            special.ndtr((below[i] - known) / scale),
-            special.ndtr((above[i] - known) / scale),
-        )
+        scale = max(float(root[i, i]), _TINY * math.sqrt(sigma[i, i]))
+        one = special.ndtr((below[i] - known) / scale)
+        two = special.ndtr((above[i] - known) / scale)
         total *= two - one
         share = one + draws[:, i] * (two - one)
         z[:, i] = special.ndtri(share.clip(1e-300, 1 - 1e-16))
-    return float(total.mean())
+    mass = float(total.sum())
+    if not mass > 0:
+        return 0.0, np.full(len(mean), math.nan)
+    return mass / len(draws), mean + root @ (total @ z) / mass
 
 
 def _root(sigma: Floats) -> Floats:
-    """Lower triangular root; a tiny ridge where the covariance is singular."""
-    ridge = np.diag(1e-12 * np.diag(sigma).clip(min=1e-300))
-    return np.asarray(np.linalg.cholesky(sigma + ridge))
+    """Lower triangular root of a covariance that may be singular."""
+    root = np.zeros_like(sigma)
+    for i in range(len(sigma)):
+        rest = sigma[i:, i] - root[i:, :i] @ root[i, :i]
+        if rest[0] > _TINY * sigma[i, i]:
+            root[i:, i] = rest / math.sqrt(rest[0])
+    return root
 
 
 @lru_cache(maxsize=32)

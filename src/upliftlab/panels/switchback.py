@@ -1,4 +1,4 @@
-"""What did switching on for a day, or a session, change, and did it linger?"""
+"""What did switching on for a day, or one live stream, change, and did it linger?"""
 
 from __future__ import annotations
 

@@ -73,7 +73,8 @@ def _needed(
         if key in valid and valid[key] is None:
             yield ("design",), DefinitionError.missing_key(owner, key, example)
     data = valid.get("data")
-    if data is not None and data.grain != "panel":
+    from_orders = data is not None and (data.order_lines or data.simulate)
+    if data is not None and data.grain != "panel" and not from_orders:
         example = "{file: data/creator_week.parquet, money: yuan}"
         yield ("data",), DefinitionError.missing_key(f"data of {owner}", "panel", example)
     arms = valid.get("arms") or ()

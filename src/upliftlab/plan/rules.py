@@ -16,6 +16,7 @@ from upliftlab.plan.metrics import PROFIT, STANDARD
 from upliftlab.plan.quantities import Money, Points, Rate
 from upliftlab.plan.rollout import rollout_rules
 from upliftlab.plan.sources import ORDER_TABLES, PANEL_PRESETS, READY
+from upliftlab.plan.words import ROLLOUT_DESIGNS
 
 KeyPath = tuple[str | int, ...]
 Finding = tuple[KeyPath, DefinitionError]
@@ -144,7 +145,9 @@ def _grain(written: Plan) -> Iterator[Finding]:
     if len(grains) != 1:
         yield ("data",), DefinitionError.one_grain(sorted(tables - {"simulate"}))
     elif grains == {"orders"} and "simulate" not in tables:
-        for table in ORDER_TABLES[:2]:
+        over_time = written.get("design") in ROLLOUT_DESIGNS
+        needed = ORDER_TABLES[1 if over_time else 0 : 2]
+        for table in needed:
             if table not in tables:
                 example = f"{{file: data/{table}.parquet}}"
                 yield ("data",), DefinitionError.missing_key("data", table, example)
@@ -173,7 +176,7 @@ def _cluster(valid: Plan) -> Iterator[Finding]:
 
 
 def _order_grain(valid: Plan) -> Iterator[Finding]:
-    if grain_of(valid.get("data")) != "orders":
+    if grain_of(valid.get("data")) != "orders" or valid.get("design") in ROLLOUT_DESIGNS:
         return
     examples = {"run": "{start: 2026-10-08, end: 2026-10-21}", "follow_up": "14 days"}
     for key, example in examples.items():

@@ -44,6 +44,8 @@ ORDER_TABLES = (
     "membership_events",
     "ad_spend",
     "settlements",
+    "creator_terms",
+    "roster",
     "cost_params",
     "finance_total",
 )
@@ -196,6 +198,8 @@ class Data(Definition):
     membership_events: Source | None = None
     ad_spend: Source | None = None
     settlements: Source | None = None
+    creator_terms: Source | None = None
+    roster: Source | None = None
     cost_params: Source | None = None
     finance_total: Source | None = None
     units: Source | None = None

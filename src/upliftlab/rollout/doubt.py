@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from upliftlab.errors import DesignError
+from upliftlab.errors import DataError, DesignError
+from upliftlab.panels.adjusted import adjusted
 from upliftlab.panels.aggregates import aggregate
 from upliftlab.panels.event_path import EventPath
 from upliftlab.panels.honest import sensitivity
@@ -60,6 +61,8 @@ def opinions_of(
         _opinion(method, label, note, call, level)
         for method, label, note, call in _methods(profit, anticipation)
     ]
+    if profit.x.shape[1]:
+        found.insert(1, _adjusted(profit, average, level))
     found.append(_by_assignment(profit, average, anticipation, level))
     return tuple(found)
 
@@ -221,6 +224,31 @@ def _opinion(
         label=label,
         effect=joint.estimate(joint.names[0], level=level),
         note=note,
+    )
+
+
+def _adjusted(profit: Panel, average: Aggregate, level: float) -> Opinion:
+    """The headline's own weights on doubly robust effects given the plan's covariates."""
+    effects = average.effects
+    label = "the same, given the plan's covariates (doubly robust)"
+    try:
+        found = adjusted(
+            profit,
+            control=effects.control,
+            base=effects.rule,
+            anticipation=effects.anticipation,
+        )
+        wanted = dict(zip(effects.cells, average.weights, strict=True))
+        row = np.array([[wanted.get(cell, 0.0) for cell in found.cells]])
+        joint = found.joint(row, ["adjusted"])
+    except (DesignError, DataError) as error:
+        nothing = undefined("adjusted", str(error), level=level)
+        return Opinion(method="adjusted", label=label, effect=nothing)
+    return Opinion(
+        method="adjusted",
+        label=label,
+        effect=joint.estimate(joint.names[0], level=level),
+        note="; ".join(found.notes),
     )
 
 

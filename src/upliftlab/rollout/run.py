@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from upliftlab import pricing
+from upliftlab.checks import FEWEST_CLUSTERS
 from upliftlab.data.panel import NEVER
 from upliftlab.data.prepared import Facts
 from upliftlab.errors import DataError, DesignError
@@ -44,6 +45,7 @@ from upliftlab.rollout.timing import (
     waves_of,
 )
 from upliftlab.rollout.trust import rollout_checks
+from upliftlab.stats.clusters import size_cv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +62,9 @@ if TYPE_CHECKING:
     from upliftlab.rollout.booked import Measure
 
 DAYS = {"day": 1, "week": 7}
+ALIKE = 0.05
+"""Coefficient of variation up to which clusters are of one size."""
+
 QUARTER = 91
 """Days that the total of a roll-out to everybody speaks of."""
 
@@ -134,6 +139,9 @@ def answer(
     if experiment.design != "geo":
         _refuse_two_answers(profit, alone)
     tell("doubting")
+    opinions = _opinions(experiment, one, alone, profit)
+    if experiment.design == "staggered":
+        profit = by_reassignment(profit, opinions, panel)
     threshold = float(experiment.decide.worth_it.minor)
     honesty, path = honesty_of(alone.effects, threshold=threshold, level=level)
     channels = channels_of(effects, arm, level)
@@ -143,7 +151,7 @@ def answer(
         rates=rates_of(effects, economics, profit, level),
         commission_per_yuan=commission_per_yuan(effects, economics, arm, level),
         both_gain=both_gain(profit),
-        opinions=_opinions(experiment, one, alone, profit),
+        opinions=opinions,
         honesty=honesty,
         channels=channels,
     )
@@ -256,6 +264,39 @@ def _headline_first(stretches: tuple[Stretch, ...], profit: Profit) -> tuple[Str
         if each.name == "since"
         else each
         for each in stretches
+    )
+
+
+def by_reassignment(profit: Profit, opinions: tuple[Opinion, ...], panel: Panel) -> Profit:
+    """With few clusters the range by re-assignment is the headline's; the number stays.
+
+    It counts clusters alike, so it replaces the range only where clusters are of one size.
+    """
+    again = next(each.effect for each in opinions if each.method == "randomisation")
+    treated = panel.start < len(panel.periods)
+    sides = [
+        np.unique(panel.cluster[side], return_counts=True)[1] for side in (treated, ~treated)
+    ]
+    few = any(0 < len(sizes) < FEWEST_CLUSTERS for sizes in sides)
+    alike = size_cv(np.concatenate(sides)) < ALIKE
+    if not (few and alike and np.isfinite(again.ci_low) and np.isfinite(again.ci_high)):
+        return profit
+    note = "range and p-value by re-assignment of clusters to waves: there are few of them"
+    own = replace(
+        profit.profit,
+        ci_low=again.ci_low,
+        ci_high=again.ci_high,
+        p_value=again.p_value,
+        rel_ci_low=float("nan"),
+        rel_ci_high=float("nan"),
+        note=note,
+    )
+    return replace(
+        profit,
+        profit=own,
+        profit_simultaneous=own,
+        realised=own.scaled(profit.n, name="realised"),
+        rollout=own.scaled(profit.rollout_n, name="rollout"),
     )
 
 

@@ -171,7 +171,10 @@ def _path(  # noqa: PLR0917 - one row of a table with its place in it
         df=df,
     )
     critical = math.nan if np.isnan(var).any() else own.max_t(level=level)
-    withheld = "" if np.isfinite(critical) else "too few clusters in a wave for a band"
+    is_still = bool((var == 0).all())
+    withheld = (
+        "" if np.isfinite(critical) or is_still else "too few clusters in a wave for a band"
+    )
     points = []
     for i, key in enumerate(keys):
         se = math.sqrt(var[i]) if var[i] >= 0 else math.nan
