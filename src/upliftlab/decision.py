@@ -85,7 +85,8 @@ def decide(
     """Apply the decision rules to one arm; the first that applies is the verdict.
 
     1. No verdict: a blocking check failed, or profit could not be estimated.
-    2. Stop: a guardrail is inferior, or the arm's own profit interval lies below 0.
+    2. Stop: a guardrail is inferior, or the arm's own profit interval lies below 0; where the
+       plan asks that both gain, also when the creators' interval lies below 0.
     3. Ship: the profit interval that holds for all arms at once lies above 0, every guardrail
        is non-inferior, and iROI reaches the hurdle: profit less the hurdle on campaign money
        lies above 0, which for money spent is Fieller's lower end of iROI. Where the plan asks
@@ -142,13 +143,9 @@ def _for_everyone(
     buying: bool,  # noqa: FBT001
 ) -> tuple[str, tuple[str, ...]]:
     own, wide = profit.profit, profit.profit_simultaneous
-    if inferior:
-        return STOP, (f"{' and '.join(inferior)} got worse beyond its margin.",)
-    if own.is_below_zero:
-        reason = "The whole range of extra profit lies below 0."
-        if buying:
-            return STOP, (f"{reason} GMV rose: it buys GMV.",)
-        return STOP, (reason,)
+    harm = _harm(profit, inferior, rules, buying)
+    if harm:
+        return STOP, (harm,)
     holds = [
         ("the range of extra profit, with all arms counted, includes 0", wide.is_above_zero),
         (
@@ -174,8 +171,24 @@ def _for_everyone(
     return KEEP_TESTING, tuple(_sentence(text) for text in open_points)
 
 
+def _harm(profit: Profit, inferior: Sequence[str], rules: Rules, buying: bool) -> str:  # noqa: FBT001
+    """Say what is surely lost; empty when nothing."""
+    if inferior:
+        return f"{' and '.join(inferior)} got worse beyond its margin."
+    if profit.profit.is_below_zero:
+        reason = "The whole range of extra profit lies below 0."
+        return f"{reason} GMV rose: it buys GMV." if buying else reason
+    if rules.both_gain and _loses(profit, "creator"):
+        return "Creators surely lose, and the plan asks that both sides gain."
+    return ""
+
+
 def _gains(profit: Profit, party: str) -> bool:
     return party in profit.parties and profit.parties[party].is_above_zero
+
+
+def _loses(profit: Profit, party: str) -> bool:
+    return party in profit.parties and profit.parties[party].is_below_zero
 
 
 def _buying_gmv(profit: Profit) -> bool:

@@ -125,16 +125,26 @@ def test_the_page_data_are_plain(found):
 
 
 def test_creators_must_gain_where_the_plan_says_so(found):
-    """both_gain: creators who lose keep a change from being shipped, whatever we earn."""
-    sure, loss = interval("profit", 300.0, 1.0), interval("creator", -50.0, 1.0)
-    profit = replace(
-        found.profits[0], profit=sure, profit_simultaneous=sure, parties={"creator": loss}
-    )
-    strict = decide(profit, rules=Rules(both_gain=True))
+    """both_gain: creators who may lose keep us testing, creators who surely lose stop it."""
+    sure = interval("profit", 300.0, 1.0)
+    verdicts = {}
+    for name, side in {"open": (10.0, 900.0), "loss": (-50.0, 1.0), "gain": (50.0, 1.0)}.items():
+        profit = replace(
+            found.profits[0],
+            profit=sure,
+            profit_simultaneous=sure,
+            parties={"creator": interval("creator", *side)},
+        )
+        assert decide(profit).verdict == "ship"
+        verdicts[name] = decide(profit, rules=Rules(both_gain=True))
 
-    assert decide(profit).verdict == "ship"
-    assert strict.verdict == "keep testing"
-    assert strict.reasons == ("Creators are not yet shown to gain as well.",)
+    assert verdicts["gain"].verdict == "ship"
+    assert verdicts["open"].verdict == "keep testing"
+    assert verdicts["open"].reasons == ("Creators are not yet shown to gain as well.",)
+    assert verdicts["loss"].verdict == "stop"
+    assert verdicts["loss"].reasons == (
+        "Creators surely lose, and the plan asks that both sides gain.",
+    )
 
 
 def test_announced_weeks_are_neither_before_nor_after():

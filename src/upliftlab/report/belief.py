@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from upliftlab.checks import FAIL, INFO, PASS, WARN
 from upliftlab.plan.currencies import currency_of
-from upliftlab.report import names, words
+from upliftlab.report import names, over_time_words, words
 from upliftlab.report.curves import Panel, Point, panels
 from upliftlab.report.focus import in_focus, money_axis
 from upliftlab.report.numbers import (
@@ -18,6 +18,7 @@ from upliftlab.report.numbers import (
     shown_number,
     spaced,
 )
+from upliftlab.report.over_time_trust import over_time_trust
 from upliftlab.report.parts import Item, Section, table
 from upliftlab.report.plots import Row, forest
 from upliftlab.stats.ratio import UNSTABLE_DENOMINATOR
@@ -42,8 +43,12 @@ _AGES = (
 
 def belief(analysis: Analysis) -> tuple[Section, ...]:
     """Return the sections on trust."""
+    timed: tuple[Section, ...] = ()
+    if analysis.rollout is not None:
+        timed = over_time_trust(analysis, analysis.rollout)
     found = [
         _checks(analysis),
+        *timed,
         _maturity(analysis),
         _windows(analysis),
         _tipping(analysis),
@@ -302,7 +307,7 @@ def _tipping_shown(each: Tipping) -> tuple[str, str]:
 def _set_aside(analysis: Analysis) -> Section:
     aside = analysis.facts.set_aside
     total = sum(each.rows for each in aside)
-    tested = names.counted(sum(analysis.effects.n), analysis.experiment.unit)
+    tested = over_time_words.followed_by(analysis)
     finding = (
         f"{count(total)} rows were set aside by {len(aside)} rules; {tested} are counted."
         if aside

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from upliftlab.analysis import SCHEMA_VERSION
 from upliftlab.checks import FAIL, INFO, PASS, WARN
 from upliftlab.decision import VERDICTS
+from upliftlab.report.over_time_data import SHAPES
+from upliftlab.report.shapes import (
+    COUNT,
+    FLAG,
+    MAYBE,
+    NUMBER,
+    TEXT,
+    a_list,
+    a_map,
+    an_object,
+    ref,
+    said,
+    texts,
+)
 
 if TYPE_CHECKING:
     from upliftlab.analysis import Analysis
-
-Schema = dict[str, Any]
-
-_TEXT: Schema = {"type": "string"}
-_NUMBER: Schema = {"type": "number"}
-_MAYBE: Schema = {"type": ["number", "null"]}
-_COUNT: Schema = {"type": "integer", "minimum": 0}
-_FLAG: Schema = {"type": "boolean"}
+    from upliftlab.report.shapes import Schema
 
 
 def render_json(analysis: Analysis) -> str:
@@ -41,24 +48,25 @@ def json_schema() -> Schema:
         "$id": f"urn:upliftlab:analysis:{SCHEMA_VERSION}",
         "title": "upliftlab analysis",
         "description": "Money is in minor units of experiment.currency; shares are decimals.",
-        **_object(
+        **an_object(
             {
                 "schema_version": {"const": SCHEMA_VERSION},
                 "experiment": _experiment(),
-                "estimand": _said("What the numbers estimate, in one sentence."),
+                "estimand": said("What the numbers estimate, in one sentence."),
                 "facts": _facts(),
-                "checks": _list("check"),
+                "checks": a_list("check"),
                 "economics": _economics(),
                 "effects": _effects(),
-                "profits": _list("profit"),
-                "other_windows": _map({"type": "array", "items": _ref("profit")}),
-                "segments": _list("segment"),
-                "metrics": _list("metric"),
-                "journey": _list("journey"),
+                "profits": a_list("profit"),
+                "other_windows": a_map({"type": "array", "items": ref("profit")}),
+                "segments": a_list("segment"),
+                "metrics": a_list("metric"),
+                "journey": a_list("journey"),
                 "dose": {"anyOf": [_dose(), {"type": "null"}]},
-                "decisions": _list("decision"),
+                "decisions": a_list("decision"),
+                "rollout": {"anyOf": [ref("rollout"), {"type": "null"}]},
                 "provenance": _provenance(),
-                "notes": _texts(),
+                "notes": texts(),
             }
         ),
         "$defs": {
@@ -70,245 +78,244 @@ def json_schema() -> Schema:
             "tipping": _tipping(),
             "segment": _segment(),
             "metric": _metric(),
-            "journey": _object({"arm": _TEXT, "step": _TEXT, "label": _TEXT, "share": _MAYBE}),
+            "journey": an_object({"arm": TEXT, "step": TEXT, "label": TEXT, "share": MAYBE}),
             "decision": _decision(),
+            **SHAPES,
         },
     }
 
 
 def _estimate() -> Schema:
-    return _object(
+    return an_object(
         {
-            "name": _TEXT,
-            "estimate": _said("Null where it does not exist; note says why.", _MAYBE),
-            "std_error": _MAYBE,
-            "ci_low": _MAYBE,
-            "ci_high": _MAYBE,
-            "p_value": _said("Two-sided, against 0 unless note says otherwise.", _MAYBE),
-            "df": _said("Degrees of freedom; null means infinite or none.", _MAYBE),
-            "level": _NUMBER,
-            "rel_estimate": _said("The same as a share of control.", _MAYBE),
-            "rel_ci_low": _MAYBE,
-            "rel_ci_high": _MAYBE,
-            "shape": _said(
+            "name": TEXT,
+            "estimate": said("Null where it does not exist; note says why.", MAYBE),
+            "std_error": MAYBE,
+            "ci_low": MAYBE,
+            "ci_high": MAYBE,
+            "p_value": said("Two-sided, against 0 unless note says otherwise.", MAYBE),
+            "df": said("Degrees of freedom; null means infinite or none.", MAYBE),
+            "level": NUMBER,
+            "rel_estimate": said("The same as a share of control.", MAYBE),
+            "rel_ci_low": MAYBE,
+            "rel_ci_high": MAYBE,
+            "shape": said(
                 "interval: between the ends; outside: up to ci_low and from ci_high on; "
                 "everything: the whole line; none: no set.",
                 {"enum": ["interval", "outside", "everything", "none"]},
             ),
-            "note": _TEXT,
+            "note": TEXT,
         }
     )
 
 
 def _check() -> Schema:
-    return _object(
+    return an_object(
         {
-            "name": _TEXT,
+            "name": TEXT,
             "verdict": {"enum": [PASS, WARN, FAIL, INFO]},
-            "message": _TEXT,
-            "value": _MAYBE,
-            "threshold": _MAYBE,
-            "is_blocking": _said("Whether this result leaves no verdict.", _FLAG),
+            "message": TEXT,
+            "value": MAYBE,
+            "threshold": MAYBE,
+            "is_blocking": said("Whether this result leaves no verdict.", FLAG),
         }
     )
 
 
 def _profit() -> Schema:
-    e = _ref("estimate")
-    return _object(
+    e = ref("estimate")
+    return an_object(
         {
-            "arm": _TEXT,
-            "control": _TEXT,
-            "window": _said(
+            "arm": TEXT,
+            "control": TEXT,
+            "window": said(
                 "Days from assignment; null without a clock.", {"type": ["integer", "null"]}
             ),
-            "segment": _TEXT,
-            "n": _COUNT,
-            "n_control": _COUNT,
-            "profit": _said("Extra profit per unit, its own interval.", e),
-            "profit_simultaneous": _said(
+            "segment": TEXT,
+            "n": COUNT,
+            "n_control": COUNT,
+            "profit": said("Extra profit per unit, its own interval.", e),
+            "profit_simultaneous": said(
                 "With an interval that counts all arms or segments.", e
             ),
-            "lines": _list("line"),
-            "ladder": _list("rung"),
+            "lines": a_list("line"),
+            "ladder": a_list("rung"),
             "campaign_cost": e,
-            "iroi": _said("Extra profit per unit of campaign money; a Fieller set.", e),
-            "over_hurdle": _said("Extra profit less the hurdle on campaign money.", e),
-            "attributed_roi": _said("What a dashboard shows.", _MAYBE),
-            "cost_per": _said("Per extra customer, member or order.", _map(e)),
-            "average_cost_per": _said("Per customer, member or order at all.", _map(_MAYBE)),
-            "parties": _map(e),
-            "stages": _map(e),
+            "iroi": said("Extra profit per unit of campaign money; a Fieller set.", e),
+            "over_hurdle": said("Extra profit less the hurdle on campaign money.", e),
+            "attributed_roi": said("What a dashboard shows.", MAYBE),
+            "cost_per": said("Per extra customer, member or order.", a_map(e)),
+            "average_cost_per": said("Per customer, member or order at all.", a_map(MAYBE)),
+            "parties": a_map(e),
+            "stages": a_map(e),
             "mechanical": e,
             "behavioural": e,
-            "p_positive": _said("Not evidence for stopping early.", _MAYBE),
-            "expected_loss": _MAYBE,
-            "realised": _said("Total over the treated units of the test.", e),
-            "rollout": _said("Total over rollout_n units.", e),
-            "rollout_n": _COUNT,
-            "tipping": _list("tipping"),
-            "variance_kept": _MAYBE,
+            "p_positive": said("Not evidence for stopping early.", MAYBE),
+            "expected_loss": MAYBE,
+            "realised": said("Total over the treated units of the test.", e),
+            "rollout": said("Total over rollout_n units.", e),
+            "rollout_n": COUNT,
+            "tipping": a_list("tipping"),
+            "variance_kept": MAYBE,
         }
     )
 
 
 def _line() -> Schema:
-    return _object(
+    return an_object(
         {
-            "line": _TEXT,
-            "label": _TEXT,
-            "stage": _TEXT,
+            "line": TEXT,
+            "label": TEXT,
+            "stage": TEXT,
             "status": {"enum": ["measured", "given", "assumed"]},
-            "treatment": _MAYBE,
-            "control": _MAYBE,
-            "effect": _ref("estimate"),
+            "treatment": MAYBE,
+            "control": MAYBE,
+            "effect": ref("estimate"),
         }
     )
 
 
 def _rung() -> Schema:
-    return _object(
-        {"name": _TEXT, "label": _TEXT, "control": _MAYBE, "effect": _ref("estimate")}
-    )
+    return an_object({"name": TEXT, "label": TEXT, "control": MAYBE, "effect": ref("estimate")})
 
 
 def _tipping() -> Schema:
-    return _object(
+    return an_object(
         {
-            "name": _TEXT,
-            "label": _TEXT,
-            "now": _NUMBER,
-            "at": _said("Value at which extra profit is 0.", _ref("estimate")),
-            "is_reachable": _FLAG,
+            "name": TEXT,
+            "label": TEXT,
+            "now": NUMBER,
+            "at": said("Value at which extra profit is 0.", ref("estimate")),
+            "is_reachable": FLAG,
         }
     )
 
 
 def _segment() -> Schema:
-    return _object(
+    return an_object(
         {
-            "column": _TEXT,
-            "level": _TEXT,
-            "share": _NUMBER,
-            "n": _COUNT,
-            "profits": _list("profit"),
-            "differs": _said("Arm -> p-value that all levels earn the same.", _map(_MAYBE)),
+            "column": TEXT,
+            "level": TEXT,
+            "share": NUMBER,
+            "n": COUNT,
+            "profits": a_list("profit"),
+            "differs": said("Arm -> p-value that all levels earn the same.", a_map(MAYBE)),
         }
     )
 
 
 def _metric() -> Schema:
-    return _object(
+    return an_object(
         {
-            "metric": _TEXT,
-            "arm": _TEXT,
+            "metric": TEXT,
+            "arm": TEXT,
             "role": {"enum": ["primary", "secondary", "guardrail"]},
             "direction": {"enum": ["up", "down"]},
-            "treatment": _MAYBE,
-            "control": _MAYBE,
-            "effect": _ref("estimate"),
+            "treatment": MAYBE,
+            "control": MAYBE,
+            "effect": ref("estimate"),
             "state": {"enum": ["", "non-inferior", "inferior", "inconclusive"]},
-            "margin": _TEXT,
-            "p_adjusted": _MAYBE,
-            "is_planned": _said("False: exploratory, no claim rests on it.", _FLAG),
+            "margin": TEXT,
+            "p_adjusted": MAYBE,
+            "is_planned": said("False: exploratory, no claim rests on it.", FLAG),
         }
     )
 
 
 def _decision() -> Schema:
-    e = _ref("estimate")
-    return _object(
+    e = ref("estimate")
+    return an_object(
         {
-            "arm": _TEXT,
-            "verdict": _said("For everyone.", {"enum": list(VERDICTS)}),
-            "segment": _said("Declared segment to ship to; empty for none.", _TEXT),
-            "reasons": _texts(),
+            "arm": TEXT,
+            "verdict": said("For everyone.", {"enum": list(VERDICTS)}),
+            "segment": said("Declared segment to ship to; empty for none.", TEXT),
+            "reasons": texts(),
             "at_stake": e,
             "segment_at_stake": {"anyOf": [e, {"type": "null"}]},
-            "is_buying_gmv": _FLAG,
+            "is_buying_gmv": FLAG,
         }
     )
 
 
 def _dose() -> Schema:
-    return _object(
+    return an_object(
         {
-            "depths": _said("Arm -> face value.", _map(_NUMBER)),
-            "break_even": _said("Depth at which gain turns to loss.", _ref("estimate")),
-            "best": _said("Arm above every other; empty where the data cannot tell.", _TEXT),
+            "depths": said("Arm -> face value.", a_map(NUMBER)),
+            "break_even": said("Depth at which gain turns to loss.", ref("estimate")),
+            "best": said("Arm above every other; empty where the data cannot tell.", TEXT),
         }
     )
 
 
 def _facts() -> Schema:
-    return _object(
+    return an_object(
         {
-            "assigned": _map(_map(_COUNT)),
+            "assigned": a_map(a_map(COUNT)),
             "set_aside": {
                 "type": "array",
-                "items": _object(
-                    {"source": _TEXT, "rule": _TEXT, "rows": _COUNT, "arms": _map(_COUNT)}
+                "items": an_object(
+                    {"source": TEXT, "rule": TEXT, "rows": COUNT, "arms": a_map(COUNT)}
                 ),
             },
-            "lines": _COUNT,
-            "as_of": _said("UTC seconds.", {"type": ["integer", "null"]}),
-            "closed": _map(_MAYBE),
-            "final": _map(_MAYBE),
+            "lines": COUNT,
+            "as_of": said("UTC seconds.", {"type": ["integer", "null"]}),
+            "closed": a_map(MAYBE),
+            "final": a_map(MAYBE),
             "has_refunds": {"type": ["boolean", "null"]},
-            "clusters": _map(_COUNT),
-            "cluster_size_cv": _map(_NUMBER),
-            "coverage": _map({"type": "array", "items": _COUNT}),
+            "clusters": a_map(COUNT),
+            "cluster_size_cv": a_map(NUMBER),
+            "coverage": a_map({"type": "array", "items": COUNT}),
             "unbalanced_lines": {"type": ["integer", "null"]},
-            "funding": _map(_NUMBER),
-            "stacked": _map({"type": "array", "items": _NUMBER}),
-            "saw_other": _map(_COUNT),
-            "missing": _map(_COUNT),
-            "ad_spend": _map(_NUMBER),
-            "finance": _map(_NUMBER),
-            "notes": _texts(),
+            "funding": a_map(NUMBER),
+            "stacked": a_map({"type": "array", "items": NUMBER}),
+            "saw_other": a_map(COUNT),
+            "missing": a_map(COUNT),
+            "ad_spend": a_map(NUMBER),
+            "finance": a_map(NUMBER),
+            "notes": texts(),
         }
     )
 
 
 def _economics() -> Schema:
-    flows = _map(_map(_NUMBER))
-    line = _object(
+    flows = a_map(a_map(NUMBER))
+    line = an_object(
         {
-            "name": _TEXT,
-            "label": _TEXT,
-            "stage": _TEXT,
+            "name": TEXT,
+            "label": TEXT,
+            "stage": TEXT,
             "status": {"enum": ["measured", "given", "assumed"]},
-            "is_campaign": _FLAG,
-            "flows": _said("Party -> component -> rate, in minor units.", flows),
-            "by_arm": _map(flows),
-            "note": _TEXT,
+            "is_campaign": FLAG,
+            "flows": said("Party -> component -> rate, in minor units.", flows),
+            "by_arm": a_map(flows),
+            "note": TEXT,
         }
     )
-    return _object(
+    return an_object(
         {
             "lines": {"type": "array", "items": line},
-            "missing": _texts(),
+            "missing": texts(),
             "vat": {"enum": ["included", "excluded"]},
-            "note": _TEXT,
+            "note": TEXT,
         }
     )
 
 
 def _effects() -> Schema:
-    rows = {"type": "array", "items": {"type": "array", "items": _MAYBE}}
-    return _object(
+    rows = {"type": "array", "items": {"type": "array", "items": MAYBE}}
+    return an_object(
         {
-            "arms": _texts(),
-            "control": _TEXT,
-            "names": _texts(),
-            "n": {"type": "array", "items": _COUNT},
-            "mean": _said("Means per unit, arms x names.", rows),
-            "cov": _said("Covariance of the means, (arms x names) squared.", rows),
-            "df": {"type": "array", "items": _MAYBE},
-            "estimand": _TEXT,
-            "method": _TEXT,
-            "variance_kept": _map(_MAYBE),
-            "note": _TEXT,
+            "arms": texts(),
+            "control": TEXT,
+            "names": texts(),
+            "n": {"type": "array", "items": COUNT},
+            "mean": said("Means per unit, arms x names.", rows),
+            "cov": said("Covariance of the means, (arms x names) squared.", rows),
+            "df": {"type": "array", "items": MAYBE},
+            "estimand": TEXT,
+            "method": TEXT,
+            "variance_kept": a_map(MAYBE),
+            "note": TEXT,
         }
     )
 
@@ -319,10 +326,10 @@ def _experiment() -> Schema:
         "description": "The plan; `upliftlab schema` prints the schema of its file.",
         "required": ["name", "kind", "design", "unit", "currency", "arms", "decide"],
         "properties": {
-            "name": _TEXT,
-            "kind": _TEXT,
-            "design": _TEXT,
-            "unit": _TEXT,
+            "name": TEXT,
+            "kind": TEXT,
+            "design": TEXT,
+            "unit": TEXT,
             "currency": {"type": "string", "pattern": "^[A-Z]{3}$"},
             "arms": {"type": "object", "minProperties": 2},
             "decide": {"type": "object"},
@@ -332,31 +339,7 @@ def _experiment() -> Schema:
 
 def _provenance() -> Schema:
     digest = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-    return _object({"plan": digest, "data": digest, "made_at": _TEXT, "versions": _map(_TEXT)})
-
-
-def _object(properties: dict[str, Schema]) -> Schema:
-    return {"type": "object", "required": list(properties), "properties": properties}
-
-
-def _map(values: Schema) -> Schema:
-    return {"type": "object", "additionalProperties": values}
-
-
-def _list(name: str) -> Schema:
-    return {"type": "array", "items": _ref(name)}
-
-
-def _texts() -> Schema:
-    return {"type": "array", "items": _TEXT}
-
-
-def _ref(name: str) -> Schema:
-    return {"$ref": f"#/$defs/{name}"}
-
-
-def _said(words: str, schema: Schema | None = None) -> Schema:
-    return {"description": words, **(schema or _TEXT)}
+    return an_object({"plan": digest, "data": digest, "made_at": TEXT, "versions": a_map(TEXT)})
 
 
 def _finite(value: object) -> object:

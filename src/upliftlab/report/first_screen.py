@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from upliftlab.report import names, words
+from upliftlab.report import names, over_time_words, words
 from upliftlab.report.numbers import Shown, count, percent, shown_money, shown_share
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def first_screen(analysis: Analysis) -> FirstScreen:
         more=f"and {hidden} more below" if hidden > 0 else "",
         basis=basis,
         ladder_of=names.arm_names(analysis.experiment)[arm],
-        windows=tuple(names.window_name(days) for days, _ in windows),
+        windows=tuple(names.window_of(analysis.experiment, days) for days, _ in windows),
         ladder=_ladder(analysis, arm, [profit for _, profit in windows]),
         flips=words.flips(analysis, arm),
         roi=words.return_on_money(analysis, arm),
@@ -154,18 +154,29 @@ def _rows(analysis: Analysis, first: str) -> list[VerdictRow]:
     rows = []
     for profit in ordered(analysis, first):
         verdict = words.verdict_of(analysis, profit.arm)
-        rows.append(
-            VerdictRow(
-                who=f"{called[profit.arm]} to everyone",
-                money=shown_money(total_of(analysis, profit), currency),
-                verdict=verdict.text,
-                word=verdict.word,
-            )
+        total = VerdictRow(
+            who=f"{called[profit.arm]} to {names.all_of(analysis.experiment)}",
+            money=shown_money(total_of(analysis, profit), currency),
+            verdict=verdict.text,
+            word=verdict.word,
         )
+        rows.append(total)
+        if analysis.rollout is not None:
+            rows.append(_each_row(analysis, profit))
         segment = decided[profit.arm].segment if profit.arm in decided else ""
         if segment and analysis.is_valid:
             rows.append(_segment_row(analysis, profit.arm, segment))
     return rows
+
+
+def _each_row(analysis: Analysis, profit: Profit) -> VerdictRow:
+    """What one unit brings in one period, under the total."""
+    return VerdictRow(
+        who=f"per {names.each(analysis.experiment)}",
+        money=shown_money(profit.profit, analysis.experiment.currency),
+        verdict="",
+        word="",
+    )
 
 
 def _segment_row(analysis: Analysis, arm: str, label: str) -> VerdictRow:
@@ -206,7 +217,7 @@ def _cell(analysis: Analysis, rung: Rung | None) -> Shown:
     money = shown_money(rung.effect, analysis.experiment.currency)
     if not money.value:
         return money
-    return replace(money, value=f"{money.value} per {analysis.experiment.unit}")
+    return replace(money, value=f"{money.value} per {names.each(analysis.experiment)}")
 
 
 def _remark(analysis: Analysis, arm: str, rung: Rung) -> str:
@@ -233,6 +244,8 @@ def _windows(analysis: Analysis, arm: str) -> list[tuple[int | None, Profit]]:
 
 def _basis(analysis: Analysis) -> tuple[str, str]:
     """Heading of the totals, and what they rest on."""
+    if analysis.rollout is not None:
+        return _basis_over_time(analysis)
     unit = analysis.experiment.unit
     tested = names.counted(sum(analysis.effects.n), unit)
     if has_rollout(analysis):
@@ -251,6 +264,22 @@ def _basis(analysis: Analysis) -> tuple[str, str]:
     return f"In this test, for {whom}", "a roll-out total needs eligible_customers in the plan"
 
 
+def _basis_over_time(analysis: Analysis) -> tuple[str, str]:
+    """Heading of the totals where units switch over time, and what they rest on."""
+    profit = analysis.profits[0]
+    experiment = analysis.experiment
+    tested = over_time_words.followed_by(analysis)
+    if not has_rollout(analysis):
+        done = over_time_words.unit_periods(experiment, profit.n)
+        return f"In this test, over {done} since the change", (
+            "a roll-out total needs eligible_customers in the plan"
+        )
+    heading = f"If rolled out to {over_time_words.reached(analysis, profit.rollout_n)}"
+    if experiment.eligible_customers is None:
+        return heading, "those followed, because the plan does not say how many are eligible"
+    return heading, f"as if those reached were like those that switched, of {tested} followed"
+
+
 def _two_digits(n: float) -> float:
     step = 10 ** max(math.floor(math.log10(n)) - 1, 0) if n >= 1 else 1
     return round(n / step) * step
@@ -258,6 +287,8 @@ def _two_digits(n: float) -> float:
 
 def _facts(analysis: Analysis) -> tuple[str, ...]:
     experiment = analysis.experiment
+    if analysis.rollout is not None:
+        return over_time_words.facts(analysis, analysis.rollout)
     parts = [
         names.dates(experiment),
         names.counted(sum(analysis.effects.n), experiment.unit),

@@ -17,7 +17,8 @@ def money_axis(analysis: Analysis, what: str) -> Axis:
     """Axis of money per unit, in the main unit of the currency."""
     unit = currency_of(analysis.experiment.currency)
     return Axis(
-        title=f"{what} per {analysis.experiment.unit}, {unit.main}", scale=1 / unit.scale
+        title=f"{what} per {names.each(analysis.experiment)}, {unit.main}",
+        scale=1 / unit.scale,
     )
 
 

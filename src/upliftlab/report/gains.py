@@ -94,7 +94,7 @@ def _stage_table(analysis: Analysis) -> Table:
         *(_cell(shown_money(p.profit, currency)) for p in analysis.profits),
     )
     return table(
-        f"Money gained and spent at each stage, per {analysis.experiment.unit}",
+        f"Money gained and spent at each stage, per {names.each(analysis.experiment)}",
         ("stage", *_arms(analysis)),
         [*rows, total],
         is_open=True,
@@ -120,7 +120,7 @@ def _journey_finding(analysis: Analysis) -> str:
 
 def parties_section(analysis: Analysis) -> Section | None:
     called, first = in_focus(analysis)
-    currency, unit = analysis.experiment.currency, analysis.experiment.unit
+    currency, unit = analysis.experiment.currency, names.each(analysis.experiment)
     known = {
         party: effect
         for party, effect in first.parties.items()
@@ -216,7 +216,7 @@ def _campaign_table(analysis: Analysis) -> Table:
 
 
 def _campaign_cells(analysis: Analysis, profit: Profit) -> dict[str, str]:
-    currency, unit = analysis.experiment.currency, analysis.experiment.unit
+    currency, unit = analysis.experiment.currency, names.each(analysis.experiment)
     shown = {
         f"campaign money per {unit}": shown_money(profit.campaign_cost, currency, signed=False),
         "profit per unit of campaign money": shown_ratio(profit.iroi),

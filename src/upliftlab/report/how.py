@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from upliftlab.report import names, words
 from upliftlab.report.first_screen import has_rollout
-from upliftlab.report.numbers import percent, spaced
+from upliftlab.report.numbers import NONE, percent, spaced
 from upliftlab.report.parts import Section, table
 
 if TYPE_CHECKING:
@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 
     from upliftlab.analysis import Analysis
     from upliftlab.report.parts import Table
+    from upliftlab.rollout.answer import Rollout
 
 
 def how(analysis: Analysis) -> tuple[Section, ...]:
     """Return the sections on method and provenance."""
-    return (_estimand(analysis), _counted(analysis), _plan(analysis), _provenance(analysis))
+    rollout = analysis.rollout
+    method = _estimand(analysis) if rollout is None else _over_time(analysis, rollout)
+    return (method, _counted(analysis), _plan(analysis), _provenance(analysis))
 
 
 def _estimand(analysis: Analysis) -> Section:
@@ -52,6 +55,63 @@ def _estimand(analysis: Analysis) -> Section:
         notes=tuple(note for note in notes if note),
         tables=(_arms(analysis),),
     )
+
+
+def _over_time(analysis: Analysis, rollout: Rollout) -> Section:
+    """The same where units switched over time and nobody is control for good."""
+    many = names.plural(rollout.unit)
+    treated, untreated = rollout.clusters
+    finding = (
+        f"{_capital(many)} that switched are compared with {many} that had not: {treated} "
+        f"against {untreated} {_counted_as(analysis)}"
+    )
+    if rollout.design == "switchback":
+        finding = f"Times with the change are compared with times without it, for {many}"
+    level = percent(float(analysis.experiment.decide.confidence), decimals=0, signed=False)
+    notes = [
+        _capital(words.with_arm_names(analysis, spaced(analysis.estimand))),
+        f"Method: {analysis.effects.method}." if analysis.effects.method else "",
+        f"Ranges are {level} intervals. {_bands(rollout)}",
+    ]
+    if has_rollout(analysis):
+        notes.append(
+            f"Roll-out totals multiply the effect per {names.each(analysis.experiment)} by the "
+            "number reached; they hold as far as those reached, and the time to come, are like "
+            "those followed."
+        )
+    notes += [_capital(f"{note.rstrip('.')}.") for note in rollout.notes]
+    return Section(
+        key="method",
+        title="What is estimated, and how",
+        finding=f"{finding}.",
+        notes=tuple(note for note in notes if note),
+        tables=(_rates(analysis),),
+    )
+
+
+def _bands(rollout: Rollout) -> str:
+    times = names.plural(rollout.period)
+    return f"A band holds for all shown {times} at once. Ratios and rates have Fieller sets."
+
+
+def _counted_as(analysis: Analysis) -> str:
+    return "clusters" if analysis.experiment.cluster else names.plural(analysis.experiment.unit)
+
+
+def _rates(analysis: Analysis) -> Table:
+    """Arms with what is paid in each."""
+    called = names.arm_names(analysis.experiment)
+    rows = [
+        (
+            called[arm.label],
+            arm.label,
+            *(NONE if rate is None else percent(float(rate), signed=False)
+              for rate in (arm.organic, arm.ads, arm.agency)),
+        )
+        for arm in analysis.experiment.arms
+    ]  # fmt: skip
+    heads = ("arm", "label in the data", "organic", "ads", "agency")
+    return table("Arms and their rates", heads, rows, text=2)
 
 
 def _intervals(analysis: Analysis) -> str:

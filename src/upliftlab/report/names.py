@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from upliftlab.experiment import Arm, Experiment
+    from upliftlab.plan.parts import Run
     from upliftlab.profit import LineEffect, Profit
 
 YES = frozenset({"yes", "true", "1", "y", "t", "是"})
@@ -181,6 +182,37 @@ def status_name(status: str) -> str:
     return _STATUS.get(status, status)
 
 
+def each(experiment: Experiment) -> str:
+    """Name what an average is per: a unit, or a unit and period where units switch over time.
+
+    Examples:
+        >>> from upliftlab.experiment import Experiment
+        >>> arms = {"old": {"share": "50%", "control": True}, "new": {"share": "50%"}}
+        >>> each(Experiment(name="a", kind="custom", arms=arms))
+        'customer'
+    """
+    if experiment.period is None:
+        return experiment.unit
+    return f"{experiment.unit} and {experiment.period}"
+
+
+def all_of(experiment: Experiment) -> str:
+    """Name everyone that a verdict speaks of."""
+    return "everyone" if experiment.period is None else f"all {plural(experiment.unit)}"
+
+
+def against(experiment: Experiment) -> str:
+    """Name what the treatment is compared with, as the heading of a column."""
+    return "control" if experiment.period is None else "without the change"
+
+
+def window_of(experiment: Experiment, days: int | None) -> str:
+    """Name the window of a number of this plan."""
+    if days is None and experiment.period is not None:
+        return "while on" if experiment.design == "switchback" else "since the change"
+    return window_name(days)
+
+
 def window_name(days: int | None) -> str:
     """Name a window.
 
@@ -229,9 +261,11 @@ def counted(n: int, unit: str) -> str:
 
 def dates(experiment: Experiment) -> str:
     """Print the days of the run; empty where the plan has none."""
-    run = experiment.run
-    if run is None:
-        return ""
+    return "" if experiment.run is None else span(experiment.run)
+
+
+def span(run: Run) -> str:
+    """Print the first and the last day."""
     first, last = run.start, run.end
     tail = f"{last.day} {last:%b} {last.year}"
     if first == last:

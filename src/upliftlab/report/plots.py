@@ -127,7 +127,7 @@ def ticks(axes: Axes, low: float, high: float, most: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
+class Layout:
     """Heights of rows and widths of columns of one sheet."""
 
     width: int
@@ -146,7 +146,7 @@ class _Layout:
         return self.label + 12, self.width - self.label - self.value - 24
 
 
-def _layout(rows: Sequence[Row], width: int, tall: float) -> _Layout:
+def _layout(rows: Sequence[Row], width: int, tall: float) -> Layout:
     narrow = width < 600
     y, tops, heads, last = 4.0, [], [], ""
     for row in rows:
@@ -159,7 +159,7 @@ def _layout(rows: Sequence[Row], width: int, tall: float) -> _Layout:
     widest = max(
         (max(columns(row.label), 1.12 * columns(row.group)) for row in rows), default=0
     )
-    return _Layout(
+    return Layout(
         width,
         min(330.0, max(110.0, widest * 7.8)),
         max((columns(row.text) for row in rows), default=0) * 7.4,
@@ -170,9 +170,9 @@ def _layout(rows: Sequence[Row], width: int, tall: float) -> _Layout:
     )
 
 
-def _begin(
+def begin(
     rows: Sequence[Row], width: int, *, tall: float = _ROW, foot: float = 46
-) -> tuple[Sheet, Axes, _Layout, list[float]]:
+) -> tuple[Sheet, Axes, Layout, list[float]]:
     """Lay out labels and numbers; return the sheet, the plot and the height of each row."""
     at = _layout(rows, width, tall)
     sheet = Sheet(width, at.bottom + foot)
@@ -198,9 +198,8 @@ def _begin(
     return sheet, axes, at, middles
 
 
-def _finish(
-    sheet: Sheet, axes: Axes, at: _Layout, axis: Axis, ends: tuple[float, float]
-) -> None:
+def finish(sheet: Sheet, axes: Axes, at: Layout, axis: Axis, ends: tuple[float, float]) -> None:
+    """Set the ticks under the rows and write what they are."""
     ticks(axes, *ends, most=4 if at.is_narrow else 8)
     left, wide = at.plot
     lines = wrapped(axis.title, int(at.width / 7))
@@ -210,15 +209,15 @@ def _finish(
 
 
 def _forest(rows: Sequence[Row], axis: Axis, width: int) -> Sheet:
-    sheet, axes, at, middles = _begin(rows, width)
+    sheet, axes, at, middles = begin(rows, width)
     for row, y in zip(rows, middles, strict=True):
         draw_interval(axes, row.estimate, y, axis.scale, MUTED if row.is_grey else INK)
-    _finish(sheet, axes, at, axis, span([row.estimate for row in rows], axis.scale))
+    finish(sheet, axes, at, axis, span([row.estimate for row in rows], axis.scale))
     return sheet
 
 
 def _waterfall(rows: Sequence[Row], axis: Axis, width: int) -> Sheet:
-    sheet, axes, at, middles = _begin(rows, width)
+    sheet, axes, at, middles = begin(rows, width)
     reached, ends = 0.0, [0.0]
     half = 7.0 if at.is_narrow else 9.0
     last = len(rows) - 1
@@ -236,7 +235,7 @@ def _waterfall(rows: Sequence[Row], axis: Axis, width: int) -> Sheet:
         ends += [end, moved.ci_low * axis.scale, moved.ci_high * axis.scale]
     kept = [x for x in ends if math.isfinite(x)]
     room = 0.04 * (max(kept) - min(kept)) or 1.0
-    _finish(sheet, axes, at, axis, (min(kept) - room, max(kept) + room))
+    finish(sheet, axes, at, axis, (min(kept) - room, max(kept) + room))
     return sheet
 
 
@@ -260,7 +259,7 @@ def _whisker(axes: Axes, estimate: Estimate, y: float, scale: float) -> None:
 
 
 def _bars(rows: Sequence[Row], width: int) -> Sheet:
-    sheet, axes, _, middles = _begin(rows, width, tall=22, foot=4)
+    sheet, axes, _, middles = begin(rows, width, tall=22, foot=4)
     for row, y in zip(rows, middles, strict=True):
         colour = CONTROL if row.is_grey else INK
         axes.barh(y, row.estimate.estimate, height=8, color=colour, lw=0)

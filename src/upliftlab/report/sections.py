@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from upliftlab.report.belief import belief
 from upliftlab.report.how import how
+from upliftlab.report.over_time import over_time
 from upliftlab.report.parts import Part
 from upliftlab.report.whom import whom
 from upliftlab.report.why import why
@@ -15,10 +16,19 @@ if TYPE_CHECKING:
 
 
 def parts_of(analysis: Analysis) -> tuple[Part, ...]:
-    """Gather everything below the first screen: why, for whom, can we trust it, how."""
-    return (
+    """Gather everything below the first screen: why, for whom, can we trust it, how.
+
+    Where units switched over time, when it earned comes first.
+    """
+    timed: tuple[Part, ...] = ()
+    if analysis.rollout is not None:
+        sections = over_time(analysis, analysis.rollout)
+        timed = (Part(key="time", title="Over time", sections=sections),)
+    found = (
+        *timed,
         Part(key="why", title="Why", sections=why(analysis)),
         Part(key="whom", title="For whom", sections=whom(analysis)),
         Part(key="trust", title="Can we trust it?", sections=belief(analysis)),
         Part(key="how", title="How", sections=how(analysis)),
     )
+    return tuple(part for part in found if part.sections)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from upliftlab.report import words
 from upliftlab.report.first_screen import first_screen
 from upliftlab.report.numbers import NBSP
+from upliftlab.report.over_time_facts import facts_over_time
 from upliftlab.report.widths import columns, shortened
 
 if TYPE_CHECKING:
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
 
     from upliftlab.analysis import Analysis
     from upliftlab.report.first_screen import FirstScreen
+    from upliftlab.report.parts import Section
 
 WIDTH = 100
 
 
 def render_text(analysis: Analysis) -> str:
-    """Print the first screen, and every check that did not pass.
+    """Print the first screen; where units switched over time, also when and why it earned.
 
     Args:
         analysis: What the experiment said.
@@ -45,7 +47,36 @@ def render_text(analysis: Analysis) -> str:
         f"Next: {screen.next_step}. Decision recorded: none yet",
     ):
         lines += _wrapped(text, indent=" ")
+    if analysis.rollout is not None:
+        for section in facts_over_time(analysis, analysis.rollout):
+            lines += _section(section)
     return "\n".join(line.rstrip() for line in lines).replace(NBSP, " ") + "\n"
+
+
+def _section(section: Section) -> list[str]:
+    """A finding and the tables that a terminal has room for."""
+    lines = ["", f" {section.title.upper()}", *_wrapped(section.finding, indent=" ")]
+    for each in section.tables:
+        rows = [tuple(_one_line(cell) for cell in row) for row in (each.columns, *each.rows)]
+        lines += ["", *_wrapped(f"{each.caption}:", indent=" ")]
+        lines += _table(_fitted(rows), right=set(each.numeric))
+    for note in section.notes:
+        lines += _wrapped(note, indent="   ")
+    return lines
+
+
+def _fitted(rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Cut the widest columns until a row fits; what they say whole stands on the page."""
+    wide = [max(columns(row[i]) for row in rows) for i in range(len(rows[0]))]
+    room = WIDTH - 1 - 2 * (len(wide) - 1)
+    while sum(wide) > room:
+        wide[wide.index(max(wide))] -= 1
+    return [tuple(shortened(cell, most) for cell, most in zip(row, wide, strict=True))
+            for row in rows]  # fmt: skip
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _money(screen: FirstScreen) -> list[str]:

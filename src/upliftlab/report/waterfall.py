@@ -43,7 +43,7 @@ def waterfall_section(analysis: Analysis) -> Section | None:
 
 
 def _finding(analysis: Analysis, called: str, first: Profit) -> str:
-    currency, unit = analysis.experiment.currency, analysis.experiment.unit
+    currency, unit = analysis.experiment.currency, names.each(analysis.experiment)
     top = top_rung(first)
     if top is None:
         said = words.cannot_tell(first.profit, currency, of=f" extra profit per {unit}")
@@ -100,8 +100,8 @@ def _waterfall_chart(analysis: Analysis, profit: Profit) -> Chart | None:
         "waterfall",
         rows,
         money_axis(analysis, f"extra money{followed(profit)}"),
-        alt=f"Waterfall of {called}: {top.label} {top.text} per {analysis.experiment.unit}, "
-        f"extra profit {total.text}.",
+        alt=f"Waterfall of {called}: {top.label} {top.text} per "
+        f"{names.each(analysis.experiment)}, extra profit {total.text}.",
     )
 
 
@@ -123,11 +123,12 @@ def _lines_table(analysis: Analysis, profit: Profit) -> Table:
                 shown.interval or shown.note,
             )
         )
+    against = names.against(analysis.experiment)
     total = shown_money(profit.profit, currency)
     rows.append(("extra profit", "", "", "", "", total.text, total.interval))
     return table(
-        f"{called}, line by line, per {analysis.experiment.unit}{followed(profit)}",
-        ("line", "whose price", "stage", called, "control", "difference", "range"),
+        f"{called}, line by line, per {names.each(analysis.experiment)}{followed(profit)}",
+        ("line", "whose price", "stage", called, against, "difference", "range"),
         rows,
         text=3,
     )
@@ -157,7 +158,7 @@ def ladder_section(analysis: Analysis) -> Section | None:
     currency = analysis.experiment.currency
     rows = [
         Row(
-            label=names.window_name(profit.window),
+            label=names.window_of(analysis.experiment, profit.window),
             estimate=found.effect,
             text=shown_money(found.effect, currency).text,
             group=rung.label,
@@ -174,8 +175,9 @@ def ladder_section(analysis: Analysis) -> Section | None:
         f"{shares[1].with_range}."
         if all(share.value for share in shares)
         else f"With {called}, {top.label} changed by "
-        f"{shown_money(top.effect, currency).with_range} per {analysis.experiment.unit}, "
-        f"profit by {shown_money(last.effect, currency).with_range}."
+        f"{shown_money(top.effect, currency).with_range} per "
+        f"{names.each(analysis.experiment)}, profit by "
+        f"{shown_money(last.effect, currency).with_range}."
     )
     return Section(
         key="ladder",
@@ -196,6 +198,7 @@ def _by_window(analysis: Analysis, arm: str) -> list[Profit]:
 def _ladder_table(analysis: Analysis, arm: str) -> Table:
     currency = analysis.experiment.currency
     called = names.arm_names(analysis.experiment)[arm]
+    against = names.against(analysis.experiment)
     rows = []
     for profit in _by_window(analysis, arm):
         for rung in profit.ladder:
@@ -203,7 +206,7 @@ def _ladder_table(analysis: Analysis, arm: str) -> Table:
             rows.append(
                 (
                     rung.label,
-                    names.window_name(profit.window),
+                    names.window_of(analysis.experiment, profit.window),
                     money(rung.control, currency, signed=False,
                           width=rung.effect.ci_high - rung.effect.ci_low),
                     amount.text,
@@ -213,8 +216,8 @@ def _ladder_table(analysis: Analysis, arm: str) -> Table:
                 )
             )  # fmt: skip
     return table(
-        f"The ladder of {called}, per {analysis.experiment.unit}",
-        ("rung", "window", "control", "difference", "range", "share of control", "range, %"),
+        f"The ladder of {called}, per {names.each(analysis.experiment)}",
+        ("rung", "window", against, "difference", "range", "share of control", "range, %"),
         rows,
         text=2,
     )

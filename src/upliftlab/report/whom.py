@@ -38,7 +38,8 @@ _STATES = {
 
 def whom(analysis: Analysis) -> tuple[Section, ...]:
     """Return the sections on segments and on other metrics."""
-    found = [_segments(analysis), _metrics(analysis)]
+    silent = analysis.rollout is not None and not analysis.segments
+    found = [None if silent else _segments(analysis), _metrics(analysis)]
     return tuple(section for section in found if section is not None)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from upliftlab.checks import FAIL, MATURITY, PASS, WARN
 from upliftlab.decision import KEEP_TESTING, NO_VERDICT, SHIP, STOP
 from upliftlab.profit import merchant_lines
-from upliftlab.report import names
+from upliftlab.report import names, over_time_words
 from upliftlab.report.numbers import (
     NBSP,
     percent,
@@ -72,6 +72,8 @@ def verdict_of(analysis: Analysis, arm: str) -> Verdict:
         return Verdict(word=NO_VERDICT)
     if decision.verdict == STOP:
         return Verdict(word=STOP, detail=_why_stop(analysis, decision))
+    if decision.verdict == KEEP_TESTING and _waits_for_creators(analysis, decision):
+        return Verdict(word=KEEP_TESTING, detail="creators do not surely gain")
     return Verdict(word=decision.verdict)
 
 
@@ -104,11 +106,12 @@ def headline(analysis: Analysis) -> str:
     for profit in analysis.profits:
         word = verdict_of(analysis, profit.arm).word
         by_word.setdefault(word, []).append(called[profit.arm])
+    whom = names.all_of(analysis.experiment)
     parts = []
     if SHIP in by_word:
-        parts.append(f"SHIP {names.listed(by_word[SHIP], 'or')} to everyone.")
+        parts.append(f"SHIP {names.listed(by_word[SHIP], 'or')} to {whom}.")
     if STOP in by_word:
-        parts.append(f"STOP {names.listed(by_word[STOP])} for everyone.")
+        parts.append(f"STOP {names.listed(by_word[STOP])} for {whom}.")
     parts += [
         f"GIVE {_called(analysis, group)[0]} to {names.audience(segment)} "
         "(segment named in the plan)."
@@ -157,6 +160,10 @@ def with_arm_names(analysis: Analysis, text: str) -> str:
 
 def flips(analysis: Analysis, arm: str) -> str:
     """Say what would turn the sign of profit."""
+    if analysis.rollout is not None:
+        conditions = over_time_words.flips(analysis, analysis.rollout)
+        if conditions:
+            return f"Flips if: {', or if '.join(conditions)}"
     found = nearest_tipping(analysis.profit_of(arm))
     if found is None:
         return f"Flips if: {NOTHING_FLIPS}"
@@ -186,8 +193,14 @@ def tipping_text(found: Tipping) -> str:
 
 
 def return_on_money(analysis: Analysis, arm: str) -> str:
-    """Set the dashboard's coupon ROI beside profit per unit of campaign money."""
+    """Set the dashboard's coupon ROI beside profit per unit of campaign money.
+
+    Where units switched over time and creators are a party: what each side gains.
+    """
     profit = analysis.profit_of(arm)
+    unspent = analysis.rollout is not None and not math.isfinite(profit.iroi.estimate)
+    if unspent or over_time_words.shares_sales(analysis):
+        return over_time_words.both_sides(analysis)
     one = f"{symbol(analysis.experiment.currency)}1"
     shown = shown_ratio(profit.iroi)
     if not shown.value:
@@ -203,6 +216,8 @@ def each_unit_of_money(analysis: Analysis, arm: str) -> str:
     profit = analysis.profit_of(arm)
     currency = analysis.experiment.currency
     one, shown = f"{symbol(currency)}1", shown_ratio(profit.iroi)
+    if over_time_words.shares_sales(analysis):
+        return ""
     if not shown.value:
         return shown.text
     money = campaign_money(analysis)
@@ -283,15 +298,20 @@ def next_step(analysis: Analysis) -> str:
     ships = _by_size([d for d in found if words[d.arm] == SHIP])
     if ships:
         best = called[ships[0].arm]
-        steps.append(f"give {best}{_largest(ships)} to everyone but a 5{NBSP}% holdout")
+        steps.append(
+            f"give {best}{_largest(ships)} to {names.all_of(analysis.experiment)} but a "
+            f"5{NBSP}% holdout"
+        )
     stops = [called[d.arm] for d in found if words[d.arm] == STOP and not d.segment]
     if stops:
-        steps.append(f"switch {names.listed(stops)} off")
+        back = "" if analysis.rollout is None else f", back to {_before(analysis)}"
+        steps.append(f"switch {names.listed(stops)} off{back}")
     keep = [called[d.arm] for d in found if words[d.arm] == KEEP_TESTING]
     if keep:
-        steps.append(
-            f"run {names.listed(keep)} on with more {names.plural(analysis.experiment.unit)}"
-        )
+        more = names.plural(analysis.experiment.unit)
+        if analysis.rollout is not None:
+            more = over_time_words.more_time(analysis.rollout)
+        steps.append(f"run {names.listed(keep)} on with more {more}")
     unread = [called[d.arm] for d in found if words[d.arm] == NO_VERDICT]
     if unread:
         steps.append(f"find out why {names.listed(unread)} cannot be read")
@@ -342,9 +362,27 @@ def _why_stop(analysis: Analysis, decision: Decision) -> str:
         return f"{names.listed(worse)} got worse"
     if decision.is_buying_gmv:
         return "it buys GMV"
-    if analysis.profit_of(decision.arm).profit.is_below_zero:
+    profit = analysis.profit_of(decision.arm)
+    if profit.profit.is_below_zero:
         return "it loses money"
+    creator = profit.parties.get("creator")
+    if analysis.experiment.decide.both_gain and creator and creator.is_below_zero:
+        return "creators lose"
     return "at best it earns too little"
+
+
+def _waits_for_creators(analysis: Analysis, decision: Decision) -> bool:
+    """Whether we surely gain, and the plan asks that creators do as well."""
+    profit = analysis.profit_of(decision.arm)
+    creator = profit.parties.get("creator")
+    if creator is None or not analysis.experiment.decide.both_gain:
+        return False
+    return profit.profit.is_above_zero and not creator.is_above_zero
+
+
+def _before(analysis: Analysis) -> str:
+    control = analysis.experiment.control
+    return control.label if control.label != "control" else "what was before"
 
 
 def _maturity(analysis: Analysis) -> str:

@@ -257,9 +257,9 @@ class Honesty:
     """How far the answer survives that trends were not parallel.
 
     Attributes:
-        restriction: "relative_magnitudes" or "smoothness".
+        restriction: "relative_magnitude" or "smoothness".
         label: Words for readers, with what one unit of m means.
-        bounds: By allowed violation, 0 first.
+        bounds: By allowed violation, 0 first: parallel trends, or a straight drift.
         flips_at: Smallest m at which the interval touches what is worth it; NaN with a note.
         threshold: The value at which the decision flips, minor units per unit and period.
         note: May be empty.

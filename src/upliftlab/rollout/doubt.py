@@ -10,7 +10,7 @@ from upliftlab.errors import DataError, DesignError
 from upliftlab.panels.adjusted import adjusted
 from upliftlab.panels.aggregates import aggregate
 from upliftlab.panels.event_path import EventPath
-from upliftlab.panels.honest import sensitivity
+from upliftlab.panels.honest import honest_interval, sensitivity
 from upliftlab.panels.imputation import imputation
 from upliftlab.panels.interaction_weighted import interaction_weighted
 from upliftlab.panels.local_projections import local_projections
@@ -41,7 +41,7 @@ LABELS = {
     "relative_magnitude": (
         "trends differ from one period to the next by at most m times the worst seen before"
     ),
-    "smoothness": "the difference of trends bends by at most m per period",
+    "smoothness": "a straight drift apart is allowed, and bends by at most m per period",
 }
 
 
@@ -81,7 +81,10 @@ def honesty_of(
     found = []
     for kind, ms in (("relative_magnitude", (0.5, 1.0, 1.5, 2.0)), ("smoothness", None)):
         result = sensitivity(path, kind, ms=ms, level=level, threshold=threshold)  # type: ignore[arg-type]
-        bounds = [Bound(m=0.0, low=result.original.low, high=result.original.high)]
+        first = result.original
+        if kind == "smoothness":
+            first = honest_interval(path, "smoothness", 0.0, level=level)
+        bounds = [Bound(m=0.0, low=first.low, high=first.high)]
         bounds += [
             Bound(m=each.m, low=each.low, high=each.high)
             for each in result.intervals

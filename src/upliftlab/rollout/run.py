@@ -142,7 +142,7 @@ def answer(
     opinions = _opinions(experiment, one, alone, profit)
     if experiment.design == "staggered":
         profit = by_reassignment(profit, opinions, panel)
-    threshold = float(experiment.decide.worth_it.minor)
+    threshold = _hurdle(profit, float(experiment.decide.worth_it.minor))
     honesty, path = honesty_of(alone.effects, threshold=threshold, level=level)
     channels = channels_of(effects, arm, level)
     rollout = replace(
@@ -251,6 +251,12 @@ def switched(
         checks=checks,
         rollout=rollout,
     )
+
+
+def _hurdle(profit: Profit, worth_it: float) -> float:
+    """Where the verdict turns: at 0, or what is worth it where even the upper end is below."""
+    too_small = not profit.profit.is_below_zero and profit.profit.ci_high < worth_it
+    return worth_it if too_small else 0.0
 
 
 def _headline_first(stretches: tuple[Stretch, ...], profit: Profit) -> tuple[Stretch, ...]:

@@ -84,7 +84,7 @@ def _pre_trend(
             value=math.nan,
             threshold=ALPHA,
         )
-    p_value = min(1.0, 2 * min(joint_test(path).p_value, _drift(effects)))
+    p_value = min(1.0, 2 * min(joint_test(path).p_value, drift(effects)))
     apart = p_value < ALPHA
     flip = next(
         (h.flips_at for h in honesty if h.restriction == "relative_magnitude"), math.nan
@@ -109,7 +109,7 @@ def _pre_trend(
     )
 
 
-def _drift(effects: GroupTime) -> float:
+def drift(effects: GroupTime) -> float:
     """p-value of a steady drift through the base period, over all periods before it."""
     average = aggregate(effects, "dynamic")
     base = -effects.anticipation - 1
@@ -132,10 +132,11 @@ def _slopes(path: EventPath | None, experiment: Experiment, money: float) -> Che
         name="pre_trend_power",
         verdict=INFO,
         message=(
-            f"A difference of trends of {found.half / money:,.1f} a {experiment.period} {per} "
+            f"A difference of trends of {found.half / money:,.1f} {experiment.currency} a "
+            f"{experiment.period} {per} "
             f"would be seen in half of such tests, {found.four_fifths / money:,.1f} in four of "
             f"five; unseen, the latter would move the answer by "
-            f"{found.bias_four_fifths / money:,.0f}."
+            f"{found.bias_four_fifths / money:,.0f} {experiment.currency}."
         ),
         value=found.four_fifths / money,
         threshold=math.nan,
@@ -404,7 +405,7 @@ def _special_days(
         message=(
             f"Without the {experiment.period}s of {names}, extra profit per "
             f"{experiment.unit} and {experiment.period} is {estimate.estimate / money:,.1f} "
-            f"instead of {base.estimate / money:,.1f}"
+            f"{experiment.currency} instead of {base.estimate / money:,.1f}"
             f"{', and its sign is no longer as sure' if turned else ''}."
         ),
         value=estimate.estimate / money,
