@@ -29,6 +29,10 @@ def test_the_definition_is_valid_and_explained(folder):
     [
         ("plain_unit_table", ["keep testing"]),
         ("smart_coupon_win_back", ["ship"]),
+        ("dual_commission_staggered", ["stop"]),
+        ("dual_commission_cluster", ["stop"]),
+        ("smart_coupon_switchback", ["keep testing"]),
+        ("smart_coupon_geo", ["keep testing"]),
         pytest.param(
             "smart_coupon_member_activation", ["keep testing", "stop"], marks=pytest.mark.slow
         ),

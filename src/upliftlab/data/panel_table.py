@@ -242,13 +242,15 @@ def _panel(found: Sequence[Block], rows: LongRows, tally: Tally, *, absorbing: b
         y = np.concatenate([y, on[:, :, None]], axis=2)
         names = (*names, str(columns.treated))
     count = len(y)
+    cluster, labels = (np.arange(count), ()) if columns.cluster is None else _codes(found)
     weights = [block.weight for block in found if block.weight is not None]
     panel = Panel(
         y=y,
         names=names,
         periods=rows.calendar.labels,
         start=np.concatenate([block.start for block in found]),
-        cluster=_codes(found) if columns.cluster is not None else np.arange(count),
+        cluster=cluster,
+        cluster_labels=labels,
         weight=np.concatenate(weights) if weights else np.ones(count),
         x=np.concatenate([block.x for block in found]),
         units=_ids(found),
@@ -259,12 +261,13 @@ def _panel(found: Sequence[Block], rows: LongRows, tally: Tally, *, absorbing: b
     return panel
 
 
-def _codes(found: Sequence[Block]) -> NDArray[np.int64]:
-    """Number clusters in the order of their ids."""
+def _codes(found: Sequence[Block]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Number clusters in the order of their ids, and name them."""
     import pyarrow as pa
 
     ids = pa.concat_arrays([block.cluster for block in found]).to_numpy(zero_copy_only=False)
-    return np.unique(ids, return_inverse=True)[1].astype(np.int64)
+    names, code = np.unique(ids, return_inverse=True)
+    return code.astype(np.int64), tuple(map(str, names))
 
 
 def _ids(found: Sequence[Block]) -> NDArray[np.object_]:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from upliftlab import pricing
 from upliftlab.checks import FEWEST_CLUSTERS
-from upliftlab.data.panel import NEVER
-from upliftlab.data.prepared import Facts
-from upliftlab.errors import DataError, DesignError
+from upliftlab.errors import DesignError
 from upliftlab.panels.aggregates import aggregate
 from upliftlab.panels.group_time import group_time
 from upliftlab.plan.currencies import currency_of
-from upliftlab.profit import assess
 from upliftlab.rollout.answer import Opinion, Rollout, Stretch
-from upliftlab.rollout.booked import book, measures_of, with_totals
+from upliftlab.rollout.booked import book
 from upliftlab.rollout.doubt import honesty_of, opinions_of, without_of
 from upliftlab.rollout.means import observed_and_expected
+from upliftlab.rollout.on_off import switched
+from upliftlab.rollout.question import Answered, Question, economics_of, facts_of
 from upliftlab.rollout.reasons import (
     both_gain,
     channels_of,
@@ -28,15 +26,6 @@ from upliftlab.rollout.reasons import (
     rates_of,
 )
 from upliftlab.rollout.regions import region_opinions, weighted_regions
-from upliftlab.rollout.switching import (
-    book_switch,
-    design_of,
-    on_and_off,
-    split_state,
-    switch_checks,
-    switch_opinions,
-    switch_path,
-)
 from upliftlab.rollout.timing import (
     cells_of,
     paths_of,
@@ -50,48 +39,20 @@ from upliftlab.stats.clusters import size_cv
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
-    from upliftlab.checks import Check
     from upliftlab.data.panel import Panel
     from upliftlab.economics import Economics
     from upliftlab.estimators.effects import Effects
     from upliftlab.experiment import Experiment
     from upliftlab.panels.aggregates import Aggregate
     from upliftlab.profit import Profit
-    from upliftlab.rollout.booked import Measure
 
-DAYS = {"day": 1, "week": 7}
+UNWEIGHTED = (
+    "The picture compares regions unweighted; the headline weighs them to move as the "
+    "treated did."
+)
+
 ALIKE = 0.05
 """Coefficient of variation up to which clusters are of one size."""
-
-QUARTER = 91
-"""Days that the total of a roll-out to everybody speaks of."""
-
-TERMS = {"organic": "commission_organic", "ads": "commission_ads", "agency": "agency"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Answered:
-    """What a roll-out's panel says under its plan.
-
-    Attributes:
-        panel: Components with totals.
-        facts: Counts about the data.
-        economics: Lines and prices.
-        effects: Observed and expected means of the treated, per unit and period.
-        profit: Their price.
-        checks: Whether to trust it.
-        rollout: The rest.
-    """
-
-    panel: Panel
-    facts: Facts
-    economics: Economics
-    effects: Effects
-    profit: Profit
-    checks: tuple[Check, ...]
-    rollout: Rollout
 
 
 def answer(
@@ -101,175 +62,110 @@ def answer(
     economics: Economics | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Answered:
-    """Answer a plan whose units switched in waves.
+    """Answer a plan whose units switched in waves, by region, or on and off.
 
     Raises:
         DesignError: When the panel allows no comparison.
+        DataError: When no unit was observed throughout.
         DefinitionError: When plan and data together cannot be priced.
     """
     tell = progress or (lambda _: None)
     if experiment.design == "switchback":
-        return switched(experiment, panel, economics=economics, progress=tell)
-    panel = with_totals(whole(panel))
-    arm, control = experiment.treatments[0].label, experiment.control.label
-    level = float(experiment.decide.confidence)
-    economics = economics or economics_of(experiment, panel)
+        return switched(experiment, panel, economics=economics, progress=progress)
+    asked = Question.of(experiment, panel, economics)
     tell("estimating")
-    ahead = periods_of(experiment, experiment.announced)
-    average = aggregate(group_time(panel, anticipation=ahead))
-    if experiment.design == "geo":
-        effects, _ = weighted_regions(
-            panel, economics, arm=arm, control=control, anticipation=ahead
-        )
-    else:
-        effects = observed_and_expected(average, arm=arm, control=control)
+    ahead = asked.periods(experiment.announced)
+    effects = _means(asked, ahead)
     tell("pricing")
-    profit = assess(
-        effects,
-        economics,
-        arm=arm,
-        eligible=_eligible(experiment, panel),
-        hurdle=float(experiment.decide.iroi_at_least),
-        level=level,
-    )
-    measures = measures_of(economics, panel.names, arm=arm, control=control)
-    booked = book(panel, measures)
-    one = booked.component("profit")
-    alone = aggregate(group_time(one, anticipation=ahead))
-    if experiment.design != "geo":
+    profit = asked.price(effects)
+    booked = book(asked.panel, asked.measures)
+    alone = aggregate(group_time(booked.component("profit"), anticipation=ahead))
+    if experiment.design == "staggered":
         _refuse_two_answers(profit, alone)
     tell("doubting")
-    opinions = _opinions(experiment, one, alone, profit)
-    if experiment.design == "staggered":
-        profit = by_reassignment(profit, opinions, panel)
-    threshold = _hurdle(profit, float(experiment.decide.worth_it.minor))
-    honesty, path = honesty_of(alone.effects, threshold=threshold, level=level)
-    channels = channels_of(effects, arm, level)
+    return _answered(asked, effects, profit, booked, alone)
+
+
+def _means(asked: Question, ahead: int) -> Effects:
+    """Observed and expected means of the treated."""
+    if asked.experiment.design == "geo":
+        return weighted_regions(
+            asked.panel,
+            asked.economics,
+            arm=asked.arm,
+            control=asked.control,
+            anticipation=ahead,
+        )[0]
+    average = aggregate(group_time(asked.panel, anticipation=ahead))
+    return observed_and_expected(average, arm=asked.arm, control=asked.control)
+
+
+def _answered(
+    asked: Question, effects: Effects, profit: Profit, booked: Panel, alone: Aggregate
+) -> Answered:
+    """Doubt the number, and say why and when it came about."""
+    opinions = _opinions(asked, booked.component("profit"), alone, profit)
+    if asked.experiment.design == "staggered":
+        profit = by_reassignment(profit, opinions, asked.panel)
+    threshold = _hurdle(profit, float(asked.experiment.decide.worth_it.minor))
+    honesty, path = honesty_of(alone.effects, threshold=threshold, level=asked.level)
     rollout = replace(
-        _over_time(experiment, panel, booked, measures, alone),
-        parts=parts_of(effects, economics, arm, level),
-        rates=rates_of(effects, economics, profit, level),
-        commission_per_yuan=commission_per_yuan(effects, economics, arm, level),
+        _over_time(asked, booked, alone, profit),
+        channels=channels_of(effects, asked.arm, asked.level),
+        parts=parts_of(effects, asked.economics, asked.arm, asked.level),
+        rates=rates_of(effects, asked.economics, profit, asked.level),
+        commission_per_yuan=commission_per_yuan(
+            effects, asked.economics, asked.arm, asked.level
+        ),
         both_gain=both_gain(profit),
         opinions=opinions,
         honesty=honesty,
-        channels=channels,
     )
-    if experiment.design == "geo":
-        rollout = replace(rollout, stretches=_headline_first(rollout.stretches, profit))
     return Answered(
-        panel=panel,
-        facts=facts_of(panel, arm, control),
-        economics=economics,
+        panel=asked.panel,
+        facts=facts_of(asked.panel, asked.arm, asked.control),
+        economics=asked.economics,
         effects=effects,
         profit=profit,
         checks=rollout_checks(
-            experiment,
-            panel=panel,
-            booked=one,
+            asked.experiment,
+            panel=asked.panel,
+            booked=booked.component("profit"),
             effects=alone.effects,
             path=path,
             honesty=honesty,
-            channels=channels,
-            money=float(currency_of(experiment.currency).scale),
+            channels=rollout.channels,
+            money=float(currency_of(asked.experiment.currency).scale),
         ),
         rollout=rollout,
     )
 
 
-def switched(
-    experiment: Experiment,
-    panel: Panel,
-    *,
-    economics: Economics | None = None,
-    progress: Callable[[str], None] | None = None,
-) -> Answered:
-    """Answer a plan that was switched on and off.
-
-    Raises:
-        DesignError: When the schedule does not pair periods on with periods off.
-    """
-    tell = progress or (lambda _: None)
-    panel, is_on = split_state(whole(panel))
-    panel = with_totals(panel)
-    arm, control = experiment.treatments[0].label, experiment.control.label
-    level = float(experiment.decide.confidence)
-    economics = economics or economics_of(experiment, panel)
-    tell("estimating")
-    effects = on_and_off(
-        design_of(panel, is_on, experiment.period or "day"), arm=arm, control=control
-    )
-    tell("pricing")
-    profit = assess(
-        effects,
-        economics,
-        arm=arm,
-        eligible=_eligible(experiment, panel),
-        hurdle=float(experiment.decide.iroi_at_least),
-        level=level,
-    )
-    measures = measures_of(economics, panel.names, arm=arm, control=control)
-    booked = design_of(book_switch(panel, is_on, measures), is_on, experiment.period or "day")
-    checks = switch_checks(experiment, booked, is_on)
-    unit_periods = float(is_on.sum())
-    rollout = Rollout(
+def _over_time(asked: Question, booked: Panel, alone: Aggregate, profit: Profit) -> Rollout:
+    """Waves, stretches, paths and influence: what only time can tell."""
+    panel, experiment = asked.panel, asked.experiment
+    treated = panel.start < len(panel.periods)
+    ahead = alone.effects.anticipation
+    stretches = stretches_of(alone.effects, asked.periods(experiment.ramp), asked.level)
+    paths = paths_of(group_time(booked, anticipation=ahead), asked.measures, asked.level)
+    if experiment.design == "geo":
+        stretches = _headline_first(stretches, profit)
+        paths = tuple(replace(p, note=f"{UNWEIGHTED} {p.note}".strip()) for p in paths)
+    return Rollout(
         design=experiment.design,
         unit=experiment.unit,
-        period=experiment.period or "day",
-        clusters=(len(panel.units), len(panel.units)),
-        waves=(),
-        stretches=(
-            Stretch(
-                name="since",
-                label="while the plan was on",
-                profit=profit.profit,
-                total=profit.profit.scaled(unit_periods, name="since total"),
-                unit_periods=unit_periods,
-            ),
+        period=asked.period,
+        clusters=(
+            len(np.unique(panel.cluster[treated])),
+            len(np.unique(panel.cluster[~treated])),
         ),
-        paths=switch_path(booked, measures),
-        channels=channels_of(effects, arm, level),
-        parts=parts_of(effects, economics, arm, level),
-        rates=rates_of(effects, economics, profit, level),
-        commission_per_yuan=commission_per_yuan(effects, economics, arm, level),
-        both_gain=both_gain(profit),
-        opinions=switch_opinions(booked, level),
-        notes=tuple(filter(None, (*panel.notes, booked.note))),
-    )
-    counts = {control: int((~is_on).sum()), arm: int(is_on.sum())}
-    facts = Facts(
-        assigned={name: {"": count} for name, count in counts.items()},
-        totals={name: float(panel.y[:, :, k].sum()) for k, name in enumerate(panel.names)},
-        notes=panel.notes,
-    )
-    return Answered(
-        panel=panel,
-        facts=facts,
-        economics=economics,
-        effects=effects,
-        profit=profit,
-        checks=checks,
-        rollout=rollout,
-    )
-
-
-def _hurdle(profit: Profit, worth_it: float) -> float:
-    """Where the verdict turns: at 0, or what is worth it where even the upper end is below."""
-    too_small = not profit.profit.is_below_zero and profit.profit.ci_high < worth_it
-    return worth_it if too_small else 0.0
-
-
-def _headline_first(stretches: tuple[Stretch, ...], profit: Profit) -> tuple[Stretch, ...]:
-    """The stretch since the change is the headline's own number."""
-    return tuple(
-        replace(
-            each,
-            profit=profit.profit,
-            total=profit.profit.scaled(each.unit_periods, name="since total"),
-        )
-        if each.name == "since"
-        else each
-        for each in stretches
+        waves=waves_of(alone.effects, asked.level),
+        stretches=stretches,
+        paths=paths,
+        cells=cells_of(alone.effects, asked.level),
+        pay_back=pay_back(alone.effects, asked.level),
+        without=without_of(alone, cluster_labels(panel)),
+        notes=tuple(dict.fromkeys((*alone.effects.notes, *filter(None, [alone.note])))),
     )
 
 
@@ -307,13 +203,12 @@ def by_reassignment(profit: Profit, opinions: tuple[Opinion, ...], panel: Panel)
 
 
 def _opinions(
-    experiment: Experiment, one: Panel, alone: Aggregate, profit: Profit
+    asked: Question, one: Panel, alone: Aggregate, profit: Profit
 ) -> tuple[Opinion, ...]:
     """The headline first, then what other methods say."""
-    level = float(experiment.decide.confidence)
     ahead = alone.effects.anticipation
-    others = opinions_of(one, alone, anticipation=ahead, level=level)
-    if experiment.design != "geo":
+    others = opinions_of(one, alone, anticipation=ahead, level=asked.level)
+    if asked.experiment.design != "geo":
         return others
     headline = Opinion(
         method="synthetic_did",
@@ -321,90 +216,27 @@ def _opinions(
         effect=profit.profit,
     )
     plain = replace(others[0], label="regions that switched against those that had not yet")
-    regions = region_opinions(one, anticipation=ahead, level=level)
+    regions = region_opinions(one, anticipation=ahead, level=asked.level)
     return (headline, *regions, plain, *others[1:])
 
 
-def economics_of(experiment: Experiment, panel: Panel) -> Economics:
-    """Price the components by the plan's costs and the rates of its arms."""
-    terms = {
-        line: {arm.label: float(getattr(arm, key)) for arm in experiment.arms}
-        for key, line in TERMS.items()
-        if all(getattr(arm, key) is not None for arm in experiment.arms)
-    }
-    contact = {
-        arm.label: float(arm.contact.minor)
-        for arm in experiment.arms
-        if arm.contact is not None
-    }
-    return pricing.build(experiment.costs, components=panel.names, contact=contact, terms=terms)
+def _hurdle(profit: Profit, worth_it: float) -> float:
+    """Where the verdict turns: at 0, or what is worth it where even the upper end is below."""
+    too_small = not profit.profit.is_below_zero and profit.profit.ci_high < worth_it
+    return worth_it if too_small else 0.0
 
 
-def periods_of(experiment: Experiment, days: int | None) -> int:
-    """Turn days of the plan into periods of the panel, rounded up."""
-    return -(-(days or 0) // DAYS[experiment.period or "day"])
-
-
-def facts_of(panel: Panel, arm: str, control: str) -> Facts:
-    """Count what the page speaks of."""
-    treated = panel.start < len(panel.periods)
-    counts = {control: int((~treated).sum()), arm: int(treated.sum())}
-    clusters = {
-        control: len(np.unique(panel.cluster[~treated])),
-        arm: len(np.unique(panel.cluster[treated])),
-    }
-    return Facts(
-        assigned={name: {"": count} for name, count in counts.items()},
-        clusters=clusters if len(np.unique(panel.cluster)) < len(panel.cluster) else {},
-        totals={name: float(panel.y[:, :, k].sum()) for k, name in enumerate(panel.names)},
-        notes=panel.notes,
-    )
-
-
-def whole(panel: Panel) -> Panel:
-    """Keep the units that were observed in every period, and count the others."""
-    gaps: NDArray[np.bool_] = np.isnan(panel.y).any(axis=(1, 2))  # type: ignore[assignment]
-    if not gaps.any():
-        return panel
-    if gaps.all():
-        raise DataError(
-            "every unit of the panel has periods without rows; say that absent rows are zero, "
-            "or shorten observe to the periods that units share."
+def _headline_first(stretches: tuple[Stretch, ...], profit: Profit) -> tuple[Stretch, ...]:
+    """The stretch since the change is the headline's own number."""
+    return tuple(
+        replace(
+            each,
+            profit=profit.profit,
+            total=profit.profit.scaled(each.unit_periods, name="since total"),
         )
-    note = (
-        f"{int(gaps.sum()):,} of {len(gaps):,} units have periods without rows and are left "
-        "out; the answer speaks of units observed throughout."
-    )
-    kept = panel.select(~gaps)
-    return replace(kept, notes=(*kept.notes, note))
-
-
-def _over_time(
-    experiment: Experiment,
-    panel: Panel,
-    booked: Panel,
-    measures: tuple[Measure, ...],
-    alone: Aggregate,
-) -> Rollout:
-    """Waves, stretches, paths and influence: what only time can tell."""
-    level = float(experiment.decide.confidence)
-    treated = panel.start < len(panel.periods)
-    ahead = alone.effects.anticipation
-    return Rollout(
-        design=experiment.design,
-        unit=experiment.unit,
-        period=experiment.period or "day",
-        clusters=(
-            len(np.unique(panel.cluster[treated])),
-            len(np.unique(panel.cluster[~treated])),
-        ),
-        waves=waves_of(alone.effects, level),
-        stretches=stretches_of(alone.effects, periods_of(experiment, experiment.ramp), level),
-        paths=paths_of(group_time(booked, anticipation=ahead), measures, level),
-        cells=cells_of(alone.effects, level),
-        pay_back=pay_back(alone.effects, level),
-        without=without_of(alone, cluster_labels(panel)),
-        notes=tuple(dict.fromkeys((*alone.effects.notes, *filter(None, [alone.note])))),
+        if each.name == "since"
+        else each
+        for each in stretches
     )
 
 
@@ -414,12 +246,6 @@ def cluster_labels(panel: Panel) -> tuple[str, ...]:
     if panel.cluster_labels:
         return panel.cluster_labels
     return tuple(f"of {panel.units[i]}" for i in first)
-
-
-def _eligible(experiment: Experiment, panel: Panel) -> int:
-    """Unit-periods of one quarter, for everybody in the panel or the plan's number."""
-    units = experiment.eligible_customers or len(panel.units)
-    return units * max(1, QUARTER // DAYS[experiment.period or "day"])
 
 
 def _refuse_two_answers(profit: Profit, alone: Aggregate) -> None:
@@ -433,4 +259,4 @@ def _refuse_two_answers(profit: Profit, alone: Aggregate) -> None:
         )
 
 
-__all__ = ["NEVER", "Answered", "answer", "economics_of", "facts_of", "whole"]
+__all__ = ["Answered", "answer", "economics_of"]

@@ -1,0 +1,178 @@
+"""What is asked of a panel, priced by which plan, and what came out?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from upliftlab import pricing
+from upliftlab.data.prepared import Facts
+from upliftlab.errors import DataError
+from upliftlab.profit import Profit, assess
+from upliftlab.rollout.booked import measures_of, with_totals
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from upliftlab.checks import Check
+    from upliftlab.data.panel import Panel
+    from upliftlab.economics import Economics
+    from upliftlab.estimators.effects import Effects
+    from upliftlab.experiment import Experiment
+    from upliftlab.rollout.answer import Rollout
+    from upliftlab.rollout.booked import Measure
+
+DAYS = {"day": 1, "week": 7}
+
+QUARTER = 91
+"""Days that the total of a roll-out to everybody speaks of."""
+
+TERMS = {"organic": "commission_organic", "ads": "commission_ads", "agency": "agency"}
+"""Key of an arm -> cost line whose rate it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Question:
+    """A plan beside its panel.
+
+    Attributes:
+        experiment: The plan.
+        panel: Units observed throughout, components with totals.
+        economics: Lines and prices.
+    """
+
+    experiment: Experiment
+    panel: Panel
+    economics: Economics
+
+    @classmethod
+    def of(
+        cls, experiment: Experiment, panel: Panel, economics: Economics | None = None
+    ) -> Question:
+        """Put a plan beside its panel; other prices than the plan's are a what-if.
+
+        Raises:
+            DataError: When no unit was observed throughout.
+            DefinitionError: When plan and panel together cannot be priced.
+        """
+        panel = with_totals(whole(panel))
+        return cls(
+            experiment=experiment,
+            panel=panel,
+            economics=economics or economics_of(experiment, panel),
+        )
+
+    @property
+    def arm(self) -> str:
+        """The change."""
+        return self.experiment.treatments[0].label
+
+    @property
+    def control(self) -> str:
+        """What was before."""
+        return self.experiment.control.label
+
+    @property
+    def level(self) -> float:
+        """Confidence of every interval."""
+        return float(self.experiment.decide.confidence)
+
+    @property
+    def period(self) -> str:
+        """Length of a period."""
+        return self.experiment.period or "day"
+
+    def periods(self, days: int | None) -> int:
+        """Turn days of the plan into periods of the panel, rounded up."""
+        return -(-(days or 0) // DAYS[self.period])
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """What readers see over time, profit first."""
+        return measures_of(self.economics, self.panel.names, arm=self.arm, control=self.control)
+
+    def price(self, effects: Effects) -> Profit:
+        """Price observed and expected means; the total is a quarter of everybody."""
+        units = self.experiment.eligible_customers or len(self.panel.units)
+        return assess(
+            effects,
+            self.economics,
+            arm=self.arm,
+            eligible=units * max(1, QUARTER // DAYS[self.period]),
+            hurdle=float(self.experiment.decide.iroi_at_least),
+            level=self.level,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Answered:
+    """What a roll-out's panel says under its plan.
+
+    Attributes:
+        panel: Components with totals.
+        facts: Counts about the data.
+        economics: Lines and prices.
+        effects: Observed and expected means of the treated, per unit and period.
+        profit: Their price.
+        checks: Whether to trust it.
+        rollout: The rest.
+    """
+
+    panel: Panel
+    facts: Facts
+    economics: Economics
+    effects: Effects
+    profit: Profit
+    checks: tuple[Check, ...]
+    rollout: Rollout
+
+
+def economics_of(experiment: Experiment, panel: Panel) -> Economics:
+    """Price the components by the plan's costs and the rates of its arms."""
+    terms = {
+        line: {arm.label: float(getattr(arm, key)) for arm in experiment.arms}
+        for key, line in TERMS.items()
+        if all(getattr(arm, key) is not None for arm in experiment.arms)
+    }
+    contact = {
+        arm.label: float(arm.contact.minor)
+        for arm in experiment.arms
+        if arm.contact is not None
+    }
+    return pricing.build(experiment.costs, components=panel.names, contact=contact, terms=terms)
+
+
+def facts_of(panel: Panel, arm: str, control: str) -> Facts:
+    """Count what the page speaks of."""
+    treated = panel.start < len(panel.periods)
+    counts = {control: int((~treated).sum()), arm: int(treated.sum())}
+    clusters = {
+        control: len(np.unique(panel.cluster[~treated])),
+        arm: len(np.unique(panel.cluster[treated])),
+    }
+    return Facts(
+        assigned={name: {"": count} for name, count in counts.items()},
+        clusters=clusters if len(np.unique(panel.cluster)) < len(panel.cluster) else {},
+        totals={name: float(panel.y[:, :, k].sum()) for k, name in enumerate(panel.names)},
+        notes=panel.notes,
+    )
+
+
+def whole(panel: Panel) -> Panel:
+    """Keep the units that were observed in every period, and count the others."""
+    gaps: NDArray[np.bool_] = np.isnan(panel.y).any(axis=(1, 2))  # type: ignore[assignment]
+    if not gaps.any():
+        return panel
+    if gaps.all():
+        raise DataError(
+            "every unit of the panel has periods without rows; say that absent rows are zero, "
+            "or shorten observe to the periods that units share."
+        )
+    note = (
+        f"{int(gaps.sum()):,} of {len(gaps):,} units have periods without rows and are left "
+        "out; the answer speaks of units observed throughout."
+    )
+    kept = panel.select(~gaps)
+    return replace(kept, notes=(*kept.notes, note))
