@@ -104,17 +104,32 @@ def rollout_estimand(experiment: Experiment, facts: Facts) -> str:
     )
     final = experiment.returns_final_after
     mature = (
-        f", with returns final {final} days after payment as the panel has it"
+        f", with returns as the panel has them (final {final} days after payment)"
         if final is not None
         else ", with returns as the panel has them"
     )
     who = experiment.cluster or unit
+    absent = (
+        f"{unit}s without sales count as 0"
+        if experiment.kind == "dual_commission"
+        else f"{unit}s with unknown {period}s are left out and counted"
+    )
+    if experiment.design == "switchback":
+        return (
+            f"Mean extra contribution profit per {unit} and {period} with {arm} on rather than "
+            f"{control}, {period}s paired by weekday{mature}; each {unit} and pair counts "
+            f"once; what was on one {period} is taken not to change the next; {absent}."
+        )
+    reason = (
+        f"the weighted mix of other {unit}s would have moved as the switched ones"
+        if experiment.design == "geo"
+        else f"switched and not yet switched {unit}s would have moved in parallel"
+    )
     return (
         f"Mean extra contribution profit per switched {unit} and {period} since its change "
-        f"from {control} to {arm}{mature}, over the waves and {period}s observed; each "
-        f"switched {unit} and {period} counts once{together}{ahead}; without the change, "
-        f"switched and not yet switched {unit}s would have moved in parallel; one {who}'s "
-        f"change is taken not to change another's sales; {unit}s without sales count as 0."
+        f"from {control} to {arm}{mature}, over the waves and {period}s that can be compared; "
+        f"each counts by its weight in the panel{together}{ahead}; without the change, "
+        f"{reason}; one {who}'s change is taken not to change another's sales; {absent}."
     )
 
 

@@ -12,9 +12,11 @@ import pytest
 
 from upliftlab import Experiment
 from upliftlab.analysis import run
+from upliftlab.data.panel import Panel
 from upliftlab.decision import Rules, decide
 from upliftlab.errors import DataError, DefinitionError, DesignError
 from upliftlab.rollout.run import answer
+from upliftlab.rollout.switching import design_of
 from upliftlab.simulate.creator_settings import creator_preset
 from upliftlab.simulate.creator_tables import write_creators
 from upliftlab.simulate.creator_truth import MEASURES, unit_effects
@@ -128,7 +130,11 @@ def test_creators_must_gain_where_the_plan_says_so(found):
     """both_gain: creators who may lose keep us testing, creators who surely lose stop it."""
     sure = interval("profit", 300.0, 1.0)
     verdicts = {}
-    for name, side in {"open": (10.0, 900.0), "loss": (-50.0, 1.0), "gain": (50.0, 1.0)}.items():
+    for name, side in {
+        "open": (10.0, 900.0),
+        "loss": (-50.0, 1.0),
+        "gain": (50.0, 1.0),
+    }.items():
         profit = replace(
             found.profits[0],
             profit=sure,
@@ -389,3 +395,61 @@ def test_with_few_clusters_the_range_comes_from_re_assignment():
     )
     assert told.profit.profit.p_value == again.p_value
     assert "re-assignment" in told.profit.profit.note
+
+
+def test_observe_cuts_the_panel(drawn):
+    """Periods outside observe are left out and counted, of a ready panel too."""
+    panel = creator_panel(drawn)
+    text = "observe: {start: 2026-06-08, end: 2026-10-25}\n"
+    cut = replace(panel, y=panel.y[:, 2:22], periods=panel.periods[2:22])
+    cut = replace(cut, start=np.where(panel.start > 1000, panel.start, panel.start - 2))
+    one, two = answer(plan(text), panel), answer(plan(), cut)
+
+    assert one.profit.profit.estimate == pytest.approx(two.profit.profit.estimate, rel=1e-12)
+    assert one.panel.notes[-1] == "6 periods outside observe are left out"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("ads: 8%, agency: 3%", "ads: 8%", "arms.dual needs the key 'agency'"),
+        (
+            "{margin: 47.51%}",
+            "{margin: 47.51%, contact: 5}",
+            "costs.contact is money per assigned",
+        ),
+        (
+            "agency: 3%, control",
+            "agency: 3%, contact: 1, control",
+            "arms.single.contact is money",
+        ),
+        ("ramp: 4 weeks", "follow_up: 14 days", "'follow_up' goes with design: user_split"),
+    ],
+)
+def test_what_a_roll_out_would_ignore_is_refused(old, new, said):
+    """Nothing that the plan states is dropped in silence."""
+    assert old in PLAN
+
+    with pytest.raises(DefinitionError) as error:
+        Experiment.from_text(PLAN.replace(old, new))
+
+    assert said in str(error.value)
+
+
+def test_returns_that_are_not_final_leave_no_verdict():
+    """Data read a week after the last period, returns final after 21 days: no verdict."""
+    text = LONG.replace("data:", "returns_final_after: 21 days\ndata:\n  as_of: 2026-11-29")
+    told = run(plan(text), {"panel": long_table()})
+
+    assert told.checks[0].name == "maturity"
+    assert told.decisions[0].verdict == "no verdict"
+
+
+def test_groups_on_one_schedule_are_not_several_observations():
+    """Nine groups switched alike and one apart: refused, with what to do."""
+    is_on = np.tile([True, True, False, False], (10, 1))
+    is_on[9] = [True, False, True, False]
+    panel = Panel.of_arrays(np.zeros((10, 4)), np.zeros(10))
+
+    with pytest.raises(DesignError, match="10 units follow 2 schedules"):
+        design_of(panel, is_on, "week")

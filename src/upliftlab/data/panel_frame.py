@@ -9,6 +9,9 @@ import numpy as np
 from upliftlab.data.panel import NEVER, Panel
 from upliftlab.errors import DataError, nearest
 
+BLOCK = 8192
+"""Rows whose outcomes are laid side by side at once."""
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -97,9 +100,7 @@ def panel_of_frame(
         weight=np.ones(count)
         if weight is None
         else _constant(frame[weight], weight, unit, code, first).to_numpy(np.float64),
-        x=np.column_stack(
-            [frame[c].to_numpy(np.float64)[first] for c in covariates]
-        )
+        x=np.column_stack([frame[c].to_numpy(np.float64)[first] for c in covariates])
         if covariates
         else np.empty((count, 0)),
         units=np.asarray(units, dtype=object),
@@ -183,26 +184,34 @@ def _outcomes(
     count: int,
     length: int,
 ) -> Floats:
-    import pandas as pd
-
+    columns = [_numbers(frame[name], name) for name in names]
     whole = len(slot) == count * length
-    in_order = whole and bool((slot[1:] > slot[:-1]).all())
     y: Floats = np.empty((count * length, len(names)))
-    if not whole:
-        y[:] = np.nan
-    for k, name in enumerate(names):
-        if not pd.api.types.is_numeric_dtype(frame[name]):
-            found = str(frame[name].dtype)
-            raise DataError.wrong_type(name, "panel", found=found, wanted="a number")
-        values = frame[name].to_numpy(np.float64)
-        bad = 0 if np.isfinite(values.sum()) else int((~np.isfinite(values)).sum())
-        if bad:
-            raise DataError.unreadable_values(name, "panel", rows=bad, wanted="finite numbers")
-        if in_order:
-            y[:, k] = values
-        else:
+    if whole and bool((slot[1:] > slot[:-1]).all()):
+        # Rows of one block stay in cache while their columns are laid side by side.
+        for first in range(0, len(slot), BLOCK):
+            rows = slice(first, first + BLOCK)
+            for k, values in enumerate(columns):
+                y[rows, k] = values[rows]
+    else:
+        if not whole:
+            y[:] = np.nan
+        for k, values in enumerate(columns):
             y[slot, k] = values
     return y.reshape(count, length, len(names))
+
+
+def _numbers(column: Any, name: str) -> Floats:  # noqa: ANN401
+    """One outcome, refused where it is no finite number."""
+    import pandas as pd
+
+    if not pd.api.types.is_numeric_dtype(column):
+        raise DataError.wrong_type(name, "panel", found=str(column.dtype), wanted="a number")
+    values: Floats = column.to_numpy(np.float64)
+    bad = 0 if np.isfinite(values.sum()) else int((~np.isfinite(values)).sum())
+    if bad:
+        raise DataError.unreadable_values(name, "panel", rows=bad, wanted="finite numbers")
+    return values
 
 
 def _constant(column: Any, name: str, unit: str, code: Ints, first: Ints) -> Any:  # noqa: ANN401
@@ -245,6 +254,11 @@ def _starts(column: Any, name: str, code: Ints, first: Ints, numbers: Floats) ->
             f"column {name!r} has {int((own < 0).sum())} starts below 0; write 0 or nothing "
             "for never treated."
         )
+    if pd.api.types.is_datetime64_any_dtype(column) and len(numbers) > 1:
+        # A day belongs to the period that contains it, which then counts as treated.
+        inside = np.searchsorted(numbers, own, side="right").astype(np.int64) - 1
+        after = own >= numbers[-1] + (numbers[-1] - numbers[-2])
+        return np.where(after, NEVER, np.maximum(inside, 0))
     at = np.searchsorted(numbers, own - 1e-9).astype(np.int64)
     return np.where(at >= len(numbers), NEVER, at)
 

@@ -60,6 +60,7 @@ def rollout_rules(
             if valid.get(key):
                 yield (key,), DefinitionError.needs_beside(key, wanted, str(design))
         yield from _shares(valid)
+    yield from _one_sided(valid)
     if valid.get("kind") == "dual_commission":
         yield from _rates(valid)
 
@@ -72,6 +73,10 @@ def _needed(
     for key, example in examples.items():
         if key in valid and valid[key] is None:
             yield ("design",), DefinitionError.missing_key(owner, key, example)
+    yield from _no_money_per_unit(valid)
+    for key in ("strata", "follow_up"):
+        if valid.get(key):
+            yield (key,), DefinitionError.needs_beside(key, "design: user_split", design)
     data = valid.get("data")
     from_orders = data is not None and (data.order_lines or data.simulate)
     if data is not None and data.grain != "panel" and not from_orders:
@@ -85,6 +90,43 @@ def _needed(
             "several. Write one plan for each, on the same panel."
         )
         yield ("arms",), DefinitionError(message)
+
+
+def _one_sided(
+    valid: Mapping[str, Any],
+) -> Iterator[tuple[tuple[str | int, ...], DefinitionError]]:
+    """A rate of one arm only would price the other at nothing."""
+    arms = valid.get("arms") or ()
+    for key in ("organic", "ads", "agency"):
+        silent = [arm for arm in arms if getattr(arm, key) is None]
+        if key != "agency" and valid.get("kind") == "dual_commission":
+            continue
+        if silent and len(silent) < len(arms):
+            label = silent[0].label
+            yield (
+                ("arms", label),
+                DefinitionError.missing_key(f"arms.{label}", key, "20%, or 0"),
+            )
+
+
+def _no_money_per_unit(
+    valid: Mapping[str, Any],
+) -> Iterator[tuple[tuple[str | int, ...], DefinitionError]]:
+    """Money per assigned unit has no place where units are followed over time."""
+    costs = valid.get("costs")
+    places: list[tuple[str | int, ...]] = [
+        ("costs", key) for key in ("contact", "ad_spend") if costs and getattr(costs, key)
+    ]
+    places += [("arms", arm.label, "contact") for arm in valid.get("arms") or () if arm.contact]
+    for path in places:
+        column = "ad_spend" if path[-1] == "ad_spend" else "contact_cost"
+        yield (
+            path,
+            DefinitionError(
+                f"{'.'.join(map(str, path))} is money per assigned unit, and a roll-out "
+                f"follows units over time; put it into the panel as the column {column}."
+            ),
+        )
 
 
 def _shares(

@@ -78,13 +78,15 @@ def honesty_of(
     path = event_path(effects)
     if path is None:
         return (), None
+    first = int((path.weights > 0).sum())
+    span = f"Of the average over the first {first} periods since the change."
     found = []
     for kind, ms in (("relative_magnitude", (0.5, 1.0, 1.5, 2.0)), ("smoothness", None)):
         result = sensitivity(path, kind, ms=ms, level=level, threshold=threshold)  # type: ignore[arg-type]
-        first = result.original
+        plain = result.original
         if kind == "smoothness":
-            first = honest_interval(path, "smoothness", 0.0, level=level)
-        bounds = [Bound(m=0.0, low=first.low, high=first.high)]
+            plain = honest_interval(path, "smoothness", 0.0, level=level)
+        bounds = [Bound(m=0.0, low=plain.low, high=plain.high)]
         bounds += [
             Bound(m=each.m, low=each.low, high=each.high)
             for each in result.intervals
@@ -97,7 +99,7 @@ def honesty_of(
                 bounds=tuple(bounds),
                 flips_at=result.breakeven.m,
                 threshold=threshold,
-                note=result.breakeven.note,
+                note=f"{span} {result.breakeven.note}".strip(),
             )
         )
     return tuple(found), path
@@ -193,7 +195,7 @@ def _methods(
         (
             "local_projections",
             "local projections, first periods",
-            "first five periods since the change",
+            f"first {min(4, after) + 1} periods since the change",
             lambda: local_projections(
                 profit, post=min(4, after), weighting="equal", anticipation=anticipation
             ),
@@ -202,7 +204,7 @@ def _methods(
             "randomised",
             "efficient, if waves were drawn at random",
             "needs random start dates",
-            lambda: randomised(profit),
+            lambda: _randomised(profit, anticipation),
         ),
         (
             "twfe",
@@ -211,6 +213,14 @@ def _methods(
             lambda: twfe(profit, anticipation=anticipation),
         ),
     )
+
+
+def _randomised(profit: Panel, anticipation: int) -> Joint:
+    if anticipation:
+        raise DesignError(
+            "it compares from the last period before the change, announced or not"
+        )
+    return randomised(profit)
 
 
 def _opinion(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from upliftlab.data.prepared import Facts
 from upliftlab.rollout.answer import Rollout, Stretch
-from upliftlab.rollout.question import Answered, Question, whole
+from upliftlab.rollout.question import Answered, Question, observed, whole
 from upliftlab.rollout.reasons import (
     both_gain,
     channels_of,
@@ -24,6 +24,7 @@ from upliftlab.rollout.switching import (
     switch_opinions,
     switch_path,
 )
+from upliftlab.rollout.trust import maturity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,8 @@ def switched(
         DesignError: When the schedule does not pair periods on with periods off.
     """
     tell = progress or (lambda _: None)
-    outcomes, is_on = split_state(whole(panel))
+    panel = whole(observed(experiment, panel))
+    outcomes, is_on = split_state(panel)
     asked = Question.of(experiment, outcomes, economics)
     tell("estimating")
     design = design_of(asked.panel, is_on, asked.period)
@@ -70,12 +72,19 @@ def switched(
         both_gain=both_gain(profit),
     )
     return Answered(
-        panel=asked.panel,
+        panel=panel,
         facts=_facts(asked, is_on),
         economics=asked.economics,
         effects=effects,
         profit=profit,
-        checks=switch_checks(experiment, booked, is_on),
+        checks=tuple(
+            check
+            for check in (
+                maturity(experiment, asked.panel),
+                *switch_checks(experiment, booked, is_on),
+            )
+            if check is not None
+        ),
         rollout=rollout,
     )
 

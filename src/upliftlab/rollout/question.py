@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from upliftlab import pricing
+from upliftlab.data.panel import NEVER
 from upliftlab.data.prepared import Facts
 from upliftlab.errors import DataError
 from upliftlab.profit import Profit, assess
@@ -57,7 +59,7 @@ class Question:
             DataError: When no unit was observed throughout.
             DefinitionError: When plan and panel together cannot be priced.
         """
-        panel = with_totals(whole(panel))
+        panel = with_totals(whole(observed(experiment, panel)))
         return cls(
             experiment=experiment,
             panel=panel,
@@ -127,6 +129,47 @@ class Answered:
     profit: Profit
     checks: tuple[Check, ...]
     rollout: Rollout
+
+
+def observed(experiment: Experiment, panel: Panel) -> Panel:
+    """Keep the periods that lie in the plan's ``observe``, and count the others.
+
+    Raises:
+        DataError: When none is left, or the plan asks for days that periods cannot tell.
+    """
+    if experiment.observe is None:
+        return panel
+    length = DAYS[experiment.period or "day"]
+    try:
+        begins = [date.fromisoformat(label) for label in panel.periods]
+    except ValueError:
+        raise DataError(
+            f"the plan observes {experiment.observe.start} to {experiment.observe.end}, and "
+            f"its periods are no dates, such as {panel.periods[0]!r}; leave observe out."
+        ) from None
+    last = timedelta(days=length - 1)
+    inside = [
+        t
+        for t, day in enumerate(begins)
+        if day + last >= experiment.observe.start and day <= experiment.observe.end
+    ]
+    if not inside:
+        raise DataError(
+            f"no period of the panel ({panel.periods[0]} to {panel.periods[-1]}) lies in "
+            f"observe, {experiment.observe.start} to {experiment.observe.end}."
+        )
+    if len(inside) == len(begins):
+        return panel
+    first, end = inside[0], inside[-1] + 1
+    moved = np.where(panel.start == NEVER, NEVER, np.maximum(panel.start - first, 0))
+    note = f"{len(begins) - len(inside)} periods outside observe are left out"
+    return replace(
+        panel,
+        y=panel.y[:, first:end],
+        periods=panel.periods[first:end],
+        start=moved,
+        notes=(*panel.notes, note),
+    )
 
 
 def economics_of(experiment: Experiment, panel: Panel) -> Economics:

@@ -111,7 +111,7 @@ def rates_of(
     found = []
     for name, label in RATES.items():
         line = next((line for line in economics.lines if line.name == name), None)
-        if line is None:
+        if line is None or line.status == "measured":
             continue
         terms = line.terms(MERCHANT, profit.arm)
         now = -next(iter(terms.values()), 0.0)

@@ -107,6 +107,7 @@ def _answered(
     opinions = _opinions(asked, booked.component("profit"), alone, profit)
     if asked.experiment.design == "staggered":
         profit = by_reassignment(profit, opinions, asked.panel)
+        opinions = (replace(opinions[0], effect=profit.profit), *opinions[1:])
     threshold = _hurdle(profit, float(asked.experiment.decide.worth_it.minor))
     honesty, path = honesty_of(alone.effects, threshold=threshold, level=asked.level)
     rollout = replace(
@@ -148,8 +149,8 @@ def _over_time(asked: Question, booked: Panel, alone: Aggregate, profit: Profit)
     ahead = alone.effects.anticipation
     stretches = stretches_of(alone.effects, asked.periods(experiment.ramp), asked.level)
     paths = paths_of(group_time(booked, anticipation=ahead), asked.measures, asked.level)
+    stretches = _headline_first(stretches, profit)
     if experiment.design == "geo":
-        stretches = _headline_first(stretches, profit)
         paths = tuple(replace(p, note=f"{UNWEIGHTED} {p.note}".strip()) for p in paths)
     return Rollout(
         design=experiment.design,
@@ -222,7 +223,8 @@ def _opinions(
 
 def _hurdle(profit: Profit, worth_it: float) -> float:
     """Where the verdict turns: at 0, or what is worth it where even the upper end is below."""
-    too_small = not profit.profit.is_below_zero and profit.profit.ci_high < worth_it
+    sure = profit.profit.is_below_zero or profit.profit.is_above_zero
+    too_small = not sure and profit.profit.ci_high < worth_it
     return worth_it if too_small else 0.0
 
 

@@ -50,8 +50,21 @@ def design_of(panel: Panel, is_on: NDArray[np.bool_], period: str) -> Switchback
     step = 7 if period == "day" else 1
     pair = weekday_pairs(np.arange(length) % step)
     shared = bool((is_on == is_on[0]).all())
+    if not shared:
+        _refuse_partly_shared(is_on)
     states = is_on[0] if shared else is_on
     return Switchback.of_periods(panel.y, states, np.arange(length), pair, names=panel.names)
+
+
+def _refuse_partly_shared(is_on: NDArray[np.bool_]) -> None:
+    """Groups on one schedule share their coins and are one observation, not several."""
+    sign = np.where(is_on == is_on[:, :1], 1, -1)
+    distinct = len(np.unique(sign, axis=0))
+    if distinct < len(is_on):
+        raise DesignError(
+            f"{len(is_on)} units follow {distinct} schedules; units that switch on the same "
+            "days (or mirror each other) are one observation: add them up into one unit each."
+        )
 
 
 def on_and_off(design: Switchback, *, arm: str, control: str) -> Effects:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import math
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from upliftlab.checks import FAIL, FEWEST_CLUSTERS, INFO, MOST_UNEQUAL, PASS, WARN, Check
+from upliftlab.checks import (
+    FAIL,
+    FEWEST_CLUSTERS,
+    INFO,
+    MATURITY,
+    MOST_UNEQUAL,
+    PASS,
+    WARN,
+    Check,
+)
 from upliftlab.data.panel import NEVER
 from upliftlab.panels.aggregates import aggregate
 from upliftlab.panels.group_time import group_time
@@ -25,6 +35,7 @@ if TYPE_CHECKING:
 
 ALPHA = 0.05
 PLACEBO = "placebo_in_time"
+SALES = {"creator_organic": "organic sales", "creator_ads": "sales through ads"}
 
 
 def rollout_checks(
@@ -56,7 +67,8 @@ def rollout_checks(
         _placebo(booked, effects),
         _clusters(panel, experiment),
         _composition(panel, experiment),
-        _mega(booked, experiment),
+        _mega(booked, effects, experiment),
+        maturity(experiment, panel),
         _relabelled(channels),
         _nobody_left(effects),
         _spill_over(panel, experiment),
@@ -80,7 +92,10 @@ def _pre_trend(
         return Check(
             name="pre_trend",
             verdict=WARN,
-            message="There is no period before the change to compare trends in.",
+            message=(
+                "Trends before the change cannot be judged: there is no second period before "
+                "it, or a wave has too few clusters."
+            ),
             value=math.nan,
             threshold=ALPHA,
         )
@@ -89,13 +104,15 @@ def _pre_trend(
     flip = next(
         (h.flips_at for h in honesty if h.restriction == "relative_magnitude"), math.nan
     )
-    tail = (
-        "; see how far the answer survives other trends"
-        if apart and math.isnan(flip)
-        else f"; the verdict flips at {flip:.2g} times the worst difference seen before"
-        if not math.isnan(flip)
-        else ""
-    )
+    tail = ""
+    if flip > 0 and experiment.design == "staggered":
+        tail = (
+            f"; the average of the first {len(path.weights[path.weights > 0])} "
+            f"{experiment.period}s since it is no longer sure of its side at {flip:.2g} times "
+            "the worst difference seen before"
+        )
+    elif apart:
+        tail = "; see how far the answer survives other trends"
     words = "moved apart" if apart else "did not visibly move apart"
     return Check(
         name="pre_trend",
@@ -107,6 +124,45 @@ def _pre_trend(
         value=p_value,
         threshold=ALPHA,
     )
+
+
+def maturity(experiment: Experiment, panel: Panel) -> Check | None:
+    """Whether returns of the last period were final when the data were read."""
+    final = experiment.returns_final_after
+    if final is None:
+        return None
+    known = experiment.data.as_of if experiment.data else None
+    last = _last_day(panel.periods[-1], experiment.period or "day")
+    if known is None or last is None:
+        return Check(
+            name="panel_maturity",
+            verdict=INFO,
+            message=(
+                f"Returns are final {final} days after payment; nothing says up to when these "
+                "data speak (data.as_of), so whether they were final is not known."
+            ),
+            value=math.nan,
+            threshold=float(final),
+        )
+    passed = (known.date() - last).days
+    late = passed < final
+    return Check(
+        name=MATURITY,
+        verdict=FAIL if late else PASS,
+        message=(
+            f"{passed} days have passed since the last {experiment.period}; returns are final "
+            f"after {final}{': shorten observe, or read the data again later' if late else ''}."
+        ),
+        value=float(passed),
+        threshold=float(final),
+    )
+
+
+def _last_day(period: str, length: str) -> date | None:
+    try:
+        return date.fromisoformat(period) + timedelta(days=6 if length == "week" else 0)
+    except ValueError:
+        return None
 
 
 def drift(effects: GroupTime) -> float:
@@ -217,7 +273,18 @@ def _composition(panel: Panel, experiment: Experiment) -> Check | None:
     only = panel.component("creators_active")
     joint = aggregate(group_time(only), "simple").joint()
     estimate = joint.estimate(joint.names[0])
-    if not estimate.std_error > 0:
+    if math.isnan(estimate.std_error) or (estimate.std_error == 0 and only.y.std() > 0):
+        return Check(
+            name="composition",
+            verdict=WARN,
+            message=(
+                f"Whether the change moved the share of active {experiment.unit}s cannot be "
+                "judged: a wave has too few clusters."
+            ),
+            value=math.nan,
+            threshold=ALPHA,
+        )
+    if estimate.std_error == 0:
         return Check(
             name="composition",
             verdict=PASS,
@@ -291,7 +358,7 @@ def _stolen(panel: Panel, experiment: Experiment, mixed: int) -> Check:
     )
 
 
-def _mega(booked: Panel, experiment: Experiment) -> Check | None:
+def _mega(booked: Panel, effects: GroupTime, experiment: Experiment) -> Check | None:
     """Whether one unit carries the answer."""
     size = np.abs(booked.y[:, :, 0]).sum(axis=1)
     share = float(size.max() / size.sum()) if size.sum() > 0 else 0.0
@@ -300,15 +367,16 @@ def _mega(booked: Panel, experiment: Experiment) -> Check | None:
         return None
     largest = int(size.argmax())
     rest = booked.select(np.arange(len(size)) != largest)
-    with_it = aggregate(group_time(booked), "simple").joint().value[0]
-    without = aggregate(group_time(rest), "simple").joint().value[0]
+    ahead = effects.anticipation
+    with_it = aggregate(effects, "simple").joint().value[0]
+    without = aggregate(group_time(rest, anticipation=ahead), "simple").joint().value[0]
     turns = (with_it > 0) != (without > 0)
     return Check(
         name="mega_unit",
         verdict=WARN,
         message=(
-            f"One {experiment.unit} makes {share:.0%} of all profit; without it extra profit "
-            f"is {without / with_it:.0%} of the figure shown"
+            f"One {experiment.unit} makes {share:.0%} of all profit and loss; without it extra "
+            f"profit is {without / with_it:.0%} of the figure shown"
             f"{' and has the other sign' if turns else ''}."
         ),
         value=share,
@@ -322,9 +390,11 @@ def _relabelled(channels: Sequence[Channel]) -> Check | None:
     organic, ads = by_name.get("creator_organic"), by_name.get("creator_ads")
     if organic is None or ads is None:
         return None
-    moved = min(organic.effect.estimate, -ads.effect.estimate)
-    suspicious = organic.effect.is_above_zero and ads.effect.is_below_zero
-    share = moved / ads.expected if ads.expected else math.nan
+    rose, fell = organic, ads
+    if ads.effect.estimate > organic.effect.estimate:
+        rose, fell = ads, organic
+    moved = min(rose.effect.estimate, -fell.effect.estimate)
+    share = moved / fell.expected if fell.expected else math.nan
     if moved <= 0:
         return Check(
             name="relabelling",
@@ -333,12 +403,14 @@ def _relabelled(channels: Sequence[Channel]) -> Check | None:
             value=0.0,
             threshold=0.0,
         )
+    suspicious = rose.effect.is_above_zero and fell.effect.is_below_zero
     return Check(
         name="relabelling",
         verdict=WARN if suspicious else INFO,
         message=(
-            f"Organic sales rose while sales through ads fell: up to {share:.0%} of ads sales "
-            "may have been relabelled as organic; total profit counts both at their rates."
+            f"{SALES[rose.name].capitalize()} rose while {SALES[fell.name]} fell: up to "
+            f"{share:.0%} of {SALES[fell.name]} may have been relabelled; total profit counts "
+            "both at their rates."
         ),
         value=share,
         threshold=0.0,
@@ -414,8 +486,6 @@ def _special_days(
 
 
 def _touches(period: str, first: str, last: str, length: str) -> bool:
-    from datetime import date, timedelta
-
     try:
         begins = date.fromisoformat(period)
     except ValueError:
