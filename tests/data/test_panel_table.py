@@ -212,8 +212,8 @@ def test_quarters_as_fractions_of_years_are_periods(engine):
 def test_a_gap_in_the_calendar_is_refused(engine):
     """A week that no shop has would shift all later ones."""
     assert refusal(engine, rows(week=weeks(1, 2, 4))) == (
-        "period 'week' runs from 1 to 4 and no row has 3; add the rows, or say absent='zero' "
-        "if nothing happened in them."
+        "period 'week' runs from 1 to 4 and no row has 3; add the rows, with zeros if "
+        "nothing happened in them."
     )
     found = panel(engine, rows(week=weeks(1, 2, 4)), absent="zero")
 

@@ -329,12 +329,10 @@ def _gaps(column: str, values: Floats, names: Sequence[str], at: Floats, *, date
     lost = [name for j, name in enumerate(names) if j not in there]
     more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
     fix = "" if dated else _coded(values)
-    fix = fix if fix.startswith("write") else "add the rows, or say absent='zero'"
+    if not fix.startswith("write"):
+        fix = "add the rows, with zeros if nothing happened in them"
     return (
         f"period {column!r} runs from {names[0]} to {names[-1]} and no row has "
-        f"{', '.join(lost[:3])}{more}; {fix} if nothing happened in them."
-        if fix.startswith("add")
-        else f"period {column!r} runs from {names[0]} to {names[-1]} and no row has "
         f"{', '.join(lost[:3])}{more}; {fix}."
     )
 

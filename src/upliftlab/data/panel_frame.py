@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from upliftlab.data.panel import NEVER, Panel
-from upliftlab.errors import DataError, nearest
+from upliftlab.data.panel import Panel
+from upliftlab.data.panel_calendar import DATED, EMPTY, Calendar, calendar_of, starts_of
+from upliftlab.errors import DataError
 
 BLOCK = 8192
 """Rows whose outcomes are laid side by side at once."""
@@ -34,9 +35,8 @@ def panel_of_frame(
 ) -> Panel:
     """Make a panel from a long data frame, one row per unit and period.
 
-    Starts that are missing, 0 or infinite mean never; a start after the last period means not
-    treated in the panel, one before the first means treated throughout. Periods are numbers or
-    dates at equal distances. Unit-periods without a row are NaN.
+    Periods and starts are read by the rules of ``panel_calendar``, as all panels are. A
+    unit-period without a row is NaN.
 
     Args:
         frame: pandas.
@@ -57,6 +57,7 @@ def panel_of_frame(
         >>> import pandas as pd
         >>> rows = pd.DataFrame({"shop": [1, 1, 2, 2], "week": [1, 2, 1, 2],
         ...                      "cohort": [2, 2, 0, 0], "sales": [5.0, 9.0, 4.0, 4.0]})
+        >>> from upliftlab.data.panel import NEVER
         >>> panel = panel_of_frame(rows, "sales", unit="shop", period="week", start="cohort")
         >>> panel.y[:, :, 0].tolist(), panel.start.tolist() == [1, NEVER]
         ([[5.0, 9.0], [4.0, 4.0]], True)
@@ -73,7 +74,8 @@ def panel_of_frame(
     if keys.isna().any():
         blank = int(keys.isna().sum())
         raise DataError.missing_values(unit, "panel", rows=blank, of=len(frame))
-    when, labels, numbers = _periods(frame[period], period)
+    when, calendar = _calendar(frame[period], period)
+    labels = calendar.labels
     code, units = _units(keys)
     count, length = len(units), len(labels)
     slot = code * length + when
@@ -89,22 +91,23 @@ def panel_of_frame(
     y = _outcomes(frame, names, slot, count, length)
     first = np.empty(count, dtype=np.int64)
     first[code[::-1]] = np.arange(len(frame))[::-1]
+    begins, notes = _starts(frame[start], start, code, first, calendar)
     return Panel(
         y=y,
         names=names,
-        periods=tuple(labels),
-        start=_starts(frame[start], start, code, first, numbers),
+        periods=labels,
+        start=begins,
         cluster=np.arange(count)
         if cluster is None
         else _units(_constant(frame[cluster], cluster, unit, code, first))[0],
         weight=np.ones(count)
         if weight is None
-        else _constant(frame[weight], weight, unit, code, first).to_numpy(np.float64),
+        else _weights(_constant(frame[weight], weight, unit, code, first), weight),
         x=np.column_stack([frame[c].to_numpy(np.float64)[first] for c in covariates])
         if covariates
         else np.empty((count, 0)),
         units=np.asarray(units, dtype=object),
-        notes=_gaps(filled, count, length),
+        notes=(*notes, *_gaps(filled, count, length)),
     )
 
 
@@ -113,12 +116,10 @@ def _units(keys: Any) -> tuple[Ints, Any]:  # noqa: ANN401
     import pandas as pd
 
     values = keys.to_numpy()
-    if values.dtype.kind in "iu":
-        step = np.diff(values)
-        if (step >= 0).all():
-            starts = np.flatnonzero(np.concatenate([[True], step > 0]))
-            code = np.repeat(np.arange(len(starts)), np.diff([*starts, len(values)]))
-            return code.astype(np.int64), values[starts]
+    if values.dtype.kind in "iu" and (values[1:] >= values[:-1]).all():
+        starts = np.flatnonzero(np.concatenate([[True], values[1:] > values[:-1]]))
+        code = np.repeat(np.arange(len(starts)), np.diff([*starts, len(values)]))
+        return code.astype(np.int64), values[starts]
     code, units = pd.factorize(keys, sort=True)
     return code.astype(np.int64), units
 
@@ -138,43 +139,47 @@ def _small_integers(column: Any) -> tuple[Ints, Ints] | None:  # noqa: ANN401
     return place[at], present + low
 
 
-def _periods(column: Any, name: str) -> tuple[Ints, list[str], Floats]:  # noqa: ANN401
-    """Positions of all rows, labels in order, and the labels as numbers."""
+def _calendar(column: Any, name: str) -> tuple[Ints, Calendar]:  # noqa: ANN401
+    """Positions of all rows, and the periods that they are positions of."""
     import pandas as pd
 
     if column.isna().any():
-        raise DataError.missing_values(
-            name, "panel", rows=int(column.isna().sum()), of=len(column)
-        )
-    is_date = pd.api.types.is_datetime64_any_dtype(column)
-    if not is_date and not pd.api.types.is_numeric_dtype(column):
+        blank = int(column.isna().sum())
+        raise DataError.missing_values(name, "panel", rows=blank, of=len(column))
+    if not _is_dated(column) and not pd.api.types.is_numeric_dtype(column):
         found = str(column.dtype)
         raise DataError.wrong_type(name, "panel", found=found, wanted="numbers or dates")
     code, values = _small_integers(column) or pd.factorize(column, sort=True)
-    numbers = (
-        np.asarray(values, dtype="datetime64[D]").astype(np.float64)
-        if is_date
-        else np.asarray(values, dtype=np.float64)
-    )
+    numbers = _as_numbers(pd.Series(values), name)
     if not np.isfinite(numbers).all():
         raise DataError.unreadable_values(name, "panel", rows=1, wanted="finite periods")
-    steps = np.diff(numbers)
-    if len(steps) and not np.allclose(steps, steps[0], rtol=1e-6):
-        months = is_date and steps.min() >= 28
-        if not months:
-            odd = int(np.flatnonzero(~np.isclose(steps, steps.min(), rtol=1e-6))[0])
-            raise DataError(
-                f"column {name!r} jumps from {_label(numbers[odd], is_date)} to "
-                f"{_label(numbers[odd + 1], is_date)}; periods must be equally far apart: "
-                "add the missing ones, or number the periods in order."
-            )
-    return code.astype(np.int64), [_label(n, is_date) for n in numbers], numbers
+    dated = _is_dated(column)
+    calendar = calendar_of(numbers.tolist(), column=name, kind=None, dated=dated, filled=False)
+    position = calendar.at
+    return position[np.asarray(code, dtype=np.int64)], calendar
 
 
-def _label(number: float, is_date: bool) -> str:  # noqa: FBT001
-    if is_date:
-        return str(np.datetime64(int(number), "D"))
-    return str(int(number)) if float(number).is_integer() else str(float(number))
+def _is_dated(column: Any) -> bool:  # noqa: ANN401
+    import pandas as pd
+
+    return bool(pd.api.types.is_datetime64_any_dtype(column))
+
+
+def _as_numbers(column: Any, name: str) -> Floats:  # noqa: ANN401
+    """Numbers as they are, dates as days since 1970 on their own clock; NaN for empty ones."""
+    if not _is_dated(column):
+        numbers: Floats = column.to_numpy(np.float64, na_value=np.nan)
+        return numbers
+    wall = column.dt.tz_localize(None)
+    within = int((wall.dropna() != wall.dropna().dt.normalize()).sum())
+    if within:
+        raise DataError(
+            f"column {name!r} has times within a day, such as {wall.dropna().iloc[-1]}; "
+            "periods are days or longer: number shorter ones in order."
+        )
+    days: Floats = wall.to_numpy().astype("datetime64[D]").astype(np.float64)
+    days[wall.isna().to_numpy()] = np.nan
+    return days
 
 
 def _outcomes(
@@ -208,7 +213,8 @@ def _numbers(column: Any, name: str) -> Floats:  # noqa: ANN401
     if not pd.api.types.is_numeric_dtype(column):
         raise DataError.wrong_type(name, "panel", found=str(column.dtype), wanted="a number")
     values: Floats = column.to_numpy(np.float64)
-    bad = 0 if np.isfinite(values.sum()) else int((~np.isfinite(values)).sum())
+    with np.errstate(invalid="ignore"):
+        bad = 0 if np.isfinite(values.sum()) else int((~np.isfinite(values)).sum())
     if bad:
         raise DataError.unreadable_values(name, "panel", rows=bad, wanted="finite numbers")
     return values
@@ -228,39 +234,51 @@ def _constant(column: Any, name: str, unit: str, code: Ints, first: Ints) -> Any
     return own
 
 
-def _starts(column: Any, name: str, code: Ints, first: Ints, numbers: Floats) -> Ints:  # noqa: ANN401
-    """Positions of the first treated periods."""
+def _weights(column: Any, name: str) -> Floats:  # noqa: ANN401
+    values = _numbers(column, name)
+    light = int((values <= 0).sum())
+    if light:
+        raise DataError(
+            f"column {name!r} weighs {light} of {len(values)} units by 0 or less; give each "
+            "unit a weight above 0, or leave it out."
+        )
+    return values
+
+
+def _starts(
+    column: Any,  # noqa: ANN401
+    name: str,
+    code: Ints,
+    first: Ints,
+    calendar: Calendar,
+) -> tuple[Ints, tuple[str, ...]]:
+    """Positions of the first treated periods, and what was decided on the way."""
     import pandas as pd
 
-    if pd.api.types.is_datetime64_any_dtype(column):
-        values = column.to_numpy().astype("datetime64[D]").astype(np.float64)
-        values[column.isna().to_numpy()] = np.nan
-    elif pd.api.types.is_numeric_dtype(column):
-        values = column.to_numpy(np.float64, na_value=np.nan)
-    else:
-        hint = nearest(str(column.iloc[0]), ["0"])
-        found = f"{column.dtype}{hint}"
-        raise DataError.wrong_type(name, "panel", found=found, wanted="periods, or empty")
-    values = np.where((values == 0) | ~np.isfinite(values), np.inf, values)
-    own = values[first]
-    several = np.unique(code[values != own[code]])
+    dated = calendar.kind in DATED
+    wanted = "dates, as the periods are" if dated else "periods, or empty"
+    if not column.isna().all() and (
+        _is_dated(column) != dated or not (dated or pd.api.types.is_numeric_dtype(column))
+    ):
+        raise DataError.wrong_type(name, "panel", found=str(column.dtype), wanted=wanted)
+    values = (
+        _as_numbers(column, name)
+        if dated
+        else pd.to_numeric(column).to_numpy(np.float64, na_value=np.nan)
+    )
+    never = ~np.isfinite(values) | ((values == 0) & (not dated))
+    told = np.where(never, np.inf, values)
+    several = np.unique(code[told != told[first][code]])
     if len(several):
         raise DataError(
-            f"column {name!r} has several starts for {len(several)} of {len(own)} units; a "
+            f"column {name!r} has several starts for {len(several)} of {len(first)} units; a "
             "treatment that is switched off and on again is a switchback, not a roll-out."
         )
-    if (own < 0).any() and numbers.min() >= 0:
-        raise DataError(
-            f"column {name!r} has {int((own < 0).sum())} starts below 0; write 0 or nothing "
-            "for never treated."
-        )
-    if pd.api.types.is_datetime64_any_dtype(column) and len(numbers) > 1:
-        # A day belongs to the period that contains it, which then counts as treated.
-        inside = np.searchsorted(numbers, own, side="right").astype(np.int64) - 1
-        after = own >= numbers[-1] + (numbers[-1] - numbers[-2])
-        return np.where(after, NEVER, np.maximum(inside, 0))
-    at = np.searchsorted(numbers, own - 1e-9).astype(np.int64)
-    return np.where(at >= len(numbers), NEVER, at)
+    own = np.where(np.isnan(values), EMPTY, np.where(np.isinf(values), np.inf, values))[first]
+    kinds, which, count = np.unique(own, return_inverse=True, return_counts=True)
+    rows = {float(start): int(n) for start, n in zip(kinds, count, strict=True)}
+    placed, notes = starts_of(rows, calendar, column=name, label="units")
+    return np.array([placed[float(start)] for start in kinds], dtype=np.int64)[which], notes
 
 
 def _gaps(filled: Ints, count: int, length: int) -> tuple[str, ...]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from upliftlab.errors import UpliftlabError
-from upliftlab.panels.forms import Forms
+from upliftlab.panels.forms import Forms, refuse_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,6 +97,7 @@ def aggregate(
         >>> aggregate(found, "simple").joint().value
         array([2.])
     """
+    refuse_unknown("aggregate", kind, get_args(Kind))
     kept = _kept(effects, kind, horizons, balance)
     if not kept:
         raise UpliftlabError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from upliftlab.data.panel_frame import panel_of_frame
+from upliftlab.errors import DesignError
 from upliftlab.panels.aggregates import aggregate
 from upliftlab.panels.group_time import group_time
 from upliftlab.stats.estimate import critical_value
@@ -55,7 +56,7 @@ class DiD:
             keys = [self.effects.label(c) for c in range(len(self.effects.cells))]
         else:
             average = aggregate(self.effects, kind)  # type: ignore[arg-type]
-            single = len(average.keys) == 1 or kind in {"anticipation", "everything"}
+            single = kind in {"simple", "total", "anticipation", "everything"}
             joint = (
                 average.joint(inference=self.inference)
                 if single
@@ -106,7 +107,7 @@ def did(
 
     Raises:
         DataError: When the table is no panel.
-        DesignError: When nobody can be compared, or units have gaps.
+        DesignError: When nobody can be compared, units have gaps, or a word is unknown.
 
     References:
         Callaway and Sant'Anna (2021), *Journal of Econometrics* 225(2).
@@ -120,6 +121,8 @@ def did(
         >>> found.average().value
         array([2.])
     """
+    if not 0 < level < 1:
+        raise DesignError(f"level is {level:g}; it is a share, such as 0.95.")
     panel = panel_of_frame(
         frame, outcomes, unit=unit, period=period, start=start, cluster=cluster, weight=weight
     )
@@ -142,7 +145,7 @@ def _rows(joint: Joint, k: int, name: str, keys: Sequence[str], level: float) ->
     var = np.diag(own.cov)
     se = np.sqrt(np.where(var > 0, var, np.nan))
     reach = np.array([critical_value(df=float(df), level=level) for df in own.df]) * se
-    several = len(keys) > 1 and bool(np.isfinite(var).all()) and bool((var > 0).any())
+    several = len(keys) > 1 and bool((var > 0).any())
     band = own.max_t(level=level) * se if several else reach
     return pd.DataFrame(
         {

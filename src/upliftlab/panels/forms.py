@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from upliftlab.errors import DesignError, nearest
 from upliftlab.stats.clusters import bell_mccaffrey_df
 from upliftlab.stats.joint import Joint
 
@@ -90,6 +91,7 @@ class Forms:
             Callaway and Sant'Anna (2021), *Journal of Econometrics* 225(2), section 4; Bell
             and McCaffrey (2002), *Survey Methodology* 28(2).
         """
+        refuse_unknown("inference", inference, get_args(Inference))
         vary = (shares or ("estimated" if inference == "analytic" else "fixed")) == "estimated"
         forms = self if vary else replace(self, share=np.zeros_like(self.share))
         if moments.rows is None:
@@ -105,6 +107,20 @@ class Forms:
             df = degrees_of_freedom(forms, moments).ravel()
         return Joint(
             names=_names(self.names, moments.names), value=value.ravel(), cov=cov, df=df
+        )
+
+
+def refuse_unknown(what: str, found: str, allowed: Sequence[str]) -> None:
+    """Refuse a word that is not one of the few allowed ones.
+
+    Examples:
+        >>> refuse_unknown("control", "nevr", ["never", "not_yet"])
+        Traceback (most recent call last):
+        upliftlab.errors.DesignError: control is 'nevr'; ... Did you mean 'never'?
+    """
+    if found not in allowed:
+        raise DesignError(
+            f"{what} is {found!r}; allowed: {list(allowed)}.{nearest(found, allowed)}"
         )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from upliftlab.data.panel import NEVER, Panel
 from upliftlab.data.panel_moments import PanelMoments
 from upliftlab.errors import DesignError
-from upliftlab.panels.forms import Forms
+from upliftlab.panels.forms import Forms, refuse_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +82,7 @@ def group_time(
         without a period before treatment have no effects, and are never controls.
 
     Raises:
-        DesignError: When no cohort can be compared with any other.
+        DesignError: When no cohort can be compared with any other, or a word is unknown.
 
     References:
         Callaway and Sant'Anna (2021), *Journal of Econometrics* 225(2), equations 2.5 to 2.10.
@@ -93,6 +93,12 @@ def group_time(
         array([[0.],
                [2.]])
     """
+    refuse_unknown("control", control, get_args(Control))
+    refuse_unknown("base", base, get_args(Base))
+    if anticipation < 0:
+        raise DesignError(
+            f"anticipation is {anticipation}; it counts periods before the start, 0 or more."
+        )
     moments = data if isinstance(data, PanelMoments) else PanelMoments.of(data)
     if control == "never" and moments.never is None:
         raise DesignError(
