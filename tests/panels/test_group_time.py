@@ -220,3 +220,39 @@ def test_twelve_clusters_are_covered() -> None:
 
     assert np.mean(default) >= 0.93
     assert np.mean(parity) < 0.93
+
+
+def test_a_lonely_unit_takes_only_its_own_ranges_away():
+    """A wave of one unit has no variance; the other wave keeps its own, as without it."""
+    y = np.random.default_rng(3).normal(size=(9, 6))
+    start = np.array([2, 4, 4, 4, 4, NEVER, NEVER, NEVER, NEVER])
+    found = group_time(Panel.of_arrays(y, start), control="never")
+    rest = group_time(Panel.of_arrays(y[1:], start[1:]), control="never")
+    own = [c for c, (s, _) in enumerate(found.cells) if s == 4]
+    joint = found.forms.joint(found.moments)
+    alone = rest.forms.joint(rest.moments)
+
+    assert np.isnan(
+        np.diag(joint.cov)[[c for c, (s, t) in enumerate(found.cells) if s == 2 and t != 1]]
+    ).all()
+    np.testing.assert_allclose(joint.cov[np.ix_(own, own)], alone.cov, rtol=1e-12)
+    assert np.isnan(aggregate(found).joint().cov[0, 0])
+
+
+def test_rounding_of_a_constant_is_no_variance():
+    """A component that never varies has variance 0 with weights of any size."""
+    start = [2, 2, 2, NEVER, NEVER, NEVER]
+    weight = np.array([0.1, 0.7, 0.3, 1e-6, 3e-6, 1.1])
+    found = group_time(Panel.of_arrays(np.full((6, 5), 0.1), start, weight=weight))
+
+    assert (np.diag(found.forms.joint(found.moments).cov) == 0).all()
+
+
+def test_units_that_never_change_have_no_variance_of_any_sign():
+    """Levels differ between units and never over time: 0, not what rounding leaves."""
+    starts = np.repeat([2, 3, 4, NEVER], [3, 5, 2, 7])
+    level = np.random.default_rng(8).normal(1e3, 1e2, size=(17, 1, 2))
+    found = group_time(Panel.of_arrays(np.tile(level, (1, 6, 1)), starts, names=("a", "b")))
+    average = aggregate(found, "dynamic")
+
+    assert (average.parts_joint().cov == 0).all()

@@ -377,6 +377,8 @@ def test_coupons_by_day_and_by_province_are_read_in_profit(folder, headline, tmp
     assert told.rollout.opinions[0].method == headline
     assert told.rollout.opinions[0].effect.estimate == pytest.approx(profit.profit.estimate)
     assert total == pytest.approx(profit.profit.estimate, rel=1e-9)
+    parts = sum(part.effect.estimate for part in told.rollout.parts)
+    assert parts == pytest.approx(profit.profit.estimate, rel=1e-9)
     truth = json.loads(next(tmp_path.glob("data/*/truth.json")).read_text())
     orders = told.effects.contrast("orders", profit.arm).estimate("orders")
     true = truth["same_day" if folder.endswith("switchback") else "att"]["orders"]

@@ -172,9 +172,23 @@ def pooled_cov(moments: PanelMoments) -> Floats:
         spare = max(float(moments.units.sum()) - len(moments.start), 1.0)
         pooled: Floats = np.einsum("tkuk->ktu", total) / spare
         return pooled
-    rest = rows.total / rows.size[:, None, None] - moments.mean[rows.cohort]
+    rest = cluster_gaps(moments)
     spare = max(len(rows.size) - len(moments.start), 1)
     found: Floats = np.einsum("jtk,juk->ktu", rest, rest, optimize=True) / spare
+    return found
+
+
+def cluster_gaps(moments: PanelMoments) -> Floats:
+    """Means of clusters less those of their cohorts, shape [J, T, K]."""
+    rows = moments.rows
+    assert rows is not None  # noqa: S101 - called with rows only
+    own = rows.total / rows.size[:, None, None]
+    return _moving(own - moments.mean[rows.cohort], own)
+
+
+def _moving(rest: Floats, level: Floats) -> Floats:
+    """What rounding leaves of a constant is no variation."""
+    found: Floats = np.where(np.abs(rest) <= 1e-13 * np.abs(level), 0.0, rest)
     return found
 
 
@@ -184,7 +198,7 @@ def _unit_cov(forms: Forms, moments: PanelMoments, inference: Inference) -> Floa
     m = len(forms.names)
     scatter = moments.scatter
     assert scatter is not None  # noqa: S101 - moments hold one of the two
-    out = np.zeros((m, width, m, width))
+    out, scale = np.zeros((m, width, m, width)), np.zeros((m, width))
     for s, count in enumerate(moments.units):
         slope = forms.slope[:, s]
         if slope.any():
@@ -192,10 +206,21 @@ def _unit_cov(forms: Forms, moments: PanelMoments, inference: Inference) -> Floa
             half = np.tensordot(slope, own, axes=(1, 0))
             spread = np.tensordot(half, slope, axes=(2, 1)).transpose(0, 1, 3, 2)
             spare = count if inference == "analytic" else count - 1
-            out += spread / (count * spare) if spare > 0 else np.nan
+            if spare > 0:
+                out += spread / (count * spare)
+                level = np.einsum("tktk->tk", own)
+                scale += slope**2 @ level / (count * spare)
+            else:
+                touched = slope.any(axis=1)
+                out[touched] = np.nan
+                out[:, :, touched] = np.nan
         share = forms.share[:, s]
         if share.any():
             out += count * np.einsum("mk,nl->mknl", share, share)
+    # Units that never move relative to themselves: what cancels leaves rounding, of any sign.
+    still = np.abs(np.einsum("mkmk->mk", out)) <= 1e-14 * scale
+    out[still] = 0.0
+    out[:, :, still] = 0.0
     return out.reshape(m * width, m * width)
 
 
@@ -203,7 +228,9 @@ def _cluster_cov(forms: Forms, moments: PanelMoments, inference: Inference) -> F
     """Covariance from cluster sums of influence, shape [m K, m K]."""
     rows = moments.rows
     assert rows is not None  # noqa: S101 - called with rows only
-    rest = rows.total - rows.size[:, None, None] * moments.mean[rows.cohort]
+    rest = _moving(
+        rows.total - rows.size[:, None, None] * moments.mean[rows.cohort], rows.total
+    )
     small = inference == "small_sample"
     lonely = np.zeros(len(moments.start), dtype=bool)
     if small and not rows.straddles:

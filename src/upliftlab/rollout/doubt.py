@@ -6,30 +6,36 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from upliftlab.errors import DataError, DesignError
+from upliftlab.errors import DataError, DesignError, UpliftlabError
 from upliftlab.panels.adjusted import adjusted
 from upliftlab.panels.aggregates import aggregate
 from upliftlab.panels.event_path import EventPath
+from upliftlab.panels.group_time import group_time
 from upliftlab.panels.honest import honest_interval, sensitivity
 from upliftlab.panels.imputation import imputation
 from upliftlab.panels.interaction_weighted import interaction_weighted
+from upliftlab.panels.left_out import without_cluster
 from upliftlab.panels.local_projections import local_projections
-from upliftlab.panels.randomisation import roll_out
 from upliftlab.panels.randomised import randomised
 from upliftlab.panels.spillover import leave_one_out
 from upliftlab.panels.stacked import stacked
 from upliftlab.panels.two_way import twfe
 from upliftlab.panels.wild import ClusterScores
 from upliftlab.rollout.answer import Bound, Honesty, Opinion, Without
+from upliftlab.rollout.reassigned import MOST, reassigned
 from upliftlab.stats.estimate import undefined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
+
     from upliftlab.data.panel import Panel
     from upliftlab.panels.aggregates import Aggregate
     from upliftlab.panels.group_time import GroupTime
     from upliftlab.stats.joint import Joint
+
+    Floats = NDArray[np.float64]
 
 MOST_BEFORE = 6
 """Periods before the base that sensitivity to trends looks back on."""
@@ -63,7 +69,7 @@ def opinions_of(
     ]
     if profit.x.shape[1]:
         found.insert(1, _adjusted(profit, average, level))
-    found.append(_by_assignment(profit, average, anticipation, level))
+    found.append(_by_assignment(profit, average, level))
     return tuple(found)
 
 
@@ -139,15 +145,28 @@ def event_path(effects: GroupTime) -> EventPath | None:
 def without_of(
     average: Aggregate, labels: Sequence[str], *, most: int = 12
 ) -> tuple[Without, ...]:
-    """Leave out one cluster at a time, the most influential first."""
-    scores = scores_of(average)
-    if scores is None:
+    """Leave out one cluster at a time, the most influential first.
+
+    Which clusters to leave out is told by the influence on their own cohort's mean; those are
+    then left out of everything: cohort sizes, controls and the weights of the average.
+
+    Args:
+        average: The headline.
+        labels: Name of every cluster.
+        most: Clusters to leave out.
+
+    Returns:
+        Profit without each; NaN where nobody can be compared any more.
+    """
+    scores, rows = scores_of(average), average.effects.moments.rows
+    if scores is None or rows is None:
         return ()
-    estimate = float(scores.joint().value[0])
-    left = leave_one_out(scores)[:, 0]
-    move = np.abs(np.where(np.isnan(left), estimate, left) - estimate)
-    order = np.argsort(-move, kind="stable")[:most]
-    return tuple(Without(label=labels[i], profit=float(left[i])) for i in order)
+    estimate = float(average.joint().value[0])
+    ranked = np.argsort(-_moves(leave_one_out(scores)[:, 0], estimate), kind="stable")[:most]
+    clusters = [int(rows.cluster[i]) for i in ranked]
+    left = np.array([_left(average, cluster) for cluster in clusters])
+    order = np.argsort(-_moves(left, estimate), kind="stable")
+    return tuple(Without(label=labels[clusters[i]], profit=float(left[i])) for i in order)
 
 
 def scores_of(average: Aggregate) -> ClusterScores | None:
@@ -167,6 +186,27 @@ def scores_of(average: Aggregate) -> ClusterScores | None:
         weight=np.ones((len(moments.start), 1)),
         is_treated=treated,
     )
+
+
+def _moves(left: Floats, estimate: float) -> Floats:
+    """How far each estimate is from the one with everybody; not at all where there is none."""
+    moved: Floats = np.abs(np.where(np.isnan(left), estimate, left) - estimate)
+    return moved
+
+
+def _left(average: Aggregate, cluster: int) -> float:
+    """The headline as it would be had the cluster never been there."""
+    effects = average.effects
+    try:
+        again = group_time(
+            without_cluster(effects.moments, cluster),
+            control=effects.control,
+            base=effects.rule,
+            anticipation=effects.anticipation,
+        )
+        return float(aggregate(again).overall.value(again.moments)[0, 0])
+    except UpliftlabError:
+        return float("nan")
 
 
 def _methods(
@@ -265,20 +305,18 @@ def _adjusted(profit: Panel, average: Aggregate, level: float) -> Opinion:
     )
 
 
-def _by_assignment(
-    profit: Panel, average: Aggregate, anticipation: int, level: float
-) -> Opinion:
+def _by_assignment(profit: Panel, average: Aggregate, level: float) -> Opinion:
     """Re-assign whole clusters to waves."""
     label = "re-assignment of clusters to waves"
     note = "if waves were drawn at random; each cluster counts once"
     method = "randomisation"
-    if average.effects.moments.rows is None or not profit.is_balanced:
-        nothing = undefined(method, "needs clusters that switched whole", level=level)
+    rows = average.effects.moments.rows
+    few = len(profit.units) <= MOST if rows is None else len(rows.size) <= MOST
+    if not few:
+        nothing = undefined(method, f"more than {MOST:,} clusters need none", level=level)
         return Opinion(method=method, label=label, effect=nothing)
     try:
-        result = roll_out(
-            profit, controls=average.effects.control, anticipation=anticipation, level=level
-        )
+        result = reassigned(profit, average.effects, level=level)
     except DesignError as error:
         return Opinion(
             method=method, label=label, effect=undefined(method, str(error), level=level)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from upliftlab.estimators.effects import Effects
-from upliftlab.panels.forms import Forms, cohort_df
+from upliftlab.panels.forms import Forms, cluster_gaps, cohort_df
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,12 +58,12 @@ def observed_and_expected(average: Aggregate, *, arm: str, control: str) -> Effe
 
 
 def _unit_periods(average: Aggregate) -> float:
-    """Treated unit-periods that the average is taken over."""
+    """Treated unit-periods that the average is taken over, each unit by its weight."""
     effects = average.effects
     used = np.flatnonzero(average.weights)
     starts = [effects.cells[c][0] for c in used]
     at = np.searchsorted(effects.moments.start, starts)
-    return float(effects.moments.units[at].sum())
+    return float(effects.moments.weight[at].sum())
 
 
 def _pieces(forms: Forms, moments: PanelMoments) -> tuple[Floats, Floats]:
@@ -84,7 +84,7 @@ def _pieces(forms: Forms, moments: PanelMoments) -> tuple[Floats, Floats]:
             half = np.tensordot(slope, shaped, axes=(1, 0))
             out[s] = np.tensordot(half, slope, axes=(2, 1)).transpose(0, 1, 3, 2) * working[s]
         return out, df
-    rest = rows.total / rows.size[:, None, None] - moments.mean[rows.cohort]
+    rest = cluster_gaps(moments)
     spare = max(len(rows.size) - len(moments.start), 1)
     for s, slope in enumerate(forms.slope.transpose(1, 0, 2)):
         moved = np.tensordot(rest, slope, axes=(1, 1)).transpose(0, 2, 1).reshape(len(rest), -1)

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from upliftlab.data.prepared import Facts
 from upliftlab.rollout.answer import Rollout, Stretch
 from upliftlab.rollout.question import Answered, Question, observed, whole
-from upliftlab.rollout.reasons import (
-    both_gain,
-    channels_of,
-    commission_per_yuan,
-    parts_of,
-    rates_of,
-)
+from upliftlab.rollout.reasons import explained
 from upliftlab.rollout.switching import (
     book_switch,
     design_of,
@@ -61,15 +54,12 @@ def switched(
     tell("pricing")
     profit = asked.price(effects)
     booked = design_of(book_switch(asked.panel, is_on, asked.measures), is_on, asked.period)
-    rollout = replace(
+    rollout = explained(
         _over_time(asked, profit, booked, is_on),
-        channels=channels_of(effects, asked.arm, asked.level),
-        parts=parts_of(effects, asked.economics, asked.arm, asked.level),
-        rates=rates_of(effects, asked.economics, profit, asked.level),
-        commission_per_yuan=commission_per_yuan(
-            effects, asked.economics, asked.arm, asked.level
-        ),
-        both_gain=both_gain(profit),
+        effects,
+        asked.economics,
+        profit,
+        asked.level,
     )
     return Answered(
         panel=panel,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from upliftlab.components import CHANNELS
 from upliftlab.economics import MERCHANT
 from upliftlab.rollout.answer import Channel, Part
 from upliftlab.rollout.booked import SUMS
+from upliftlab.rollout.reassigned import is_reassigned, one_sided, without_range
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from upliftlab.economics import Economics
     from upliftlab.estimators.effects import Effects
     from upliftlab.profit import Profit
+    from upliftlab.rollout.answer import Rollout
     from upliftlab.stats.estimate import Estimate
 
     Floats = NDArray[np.float64]
@@ -38,6 +41,21 @@ PARTS = {
 }
 RATES = {"commission_organic": "organic", "commission_ads": "ads", "agency": "agency"}
 """Cost line -> what the plan calls its rate."""
+
+
+def explained(
+    rollout: Rollout, effects: Effects, economics: Economics, profit: Profit, level: float
+) -> Rollout:
+    """Add to a roll-out where sales went, why profit moved, and at which rates it would not."""
+    arm = profit.arm
+    return replace(
+        rollout,
+        channels=channels_of(effects, arm, level),
+        parts=parts_of(effects, economics, arm, level),
+        rates=rates_of(effects, economics, profit, level),
+        commission_per_yuan=commission_per_yuan(effects, economics, arm, level),
+        both_gain=both_gain(profit),
+    )
 
 
 def channels_of(effects: Effects, arm: str, level: float) -> tuple[Channel, ...]:
@@ -120,7 +138,8 @@ def rates_of(
             {profit.arm: base}
         )
         joint = effects.linear(np.stack([top, effects.weights({profit.arm: base})]), ["v", "b"])
-        found.append(joint.ratio("v", "b", name=label, level=level))
+        rate = joint.ratio("v", "b", name=label, level=level)
+        found.append(without_range(rate) if is_reassigned(profit) else rate)
     return tuple(found)
 
 
@@ -149,16 +168,7 @@ def both_gain(profit: Profit) -> float:
     creator = profit.parties.get("creator")
     if creator is None:
         return math.nan
-    return max(_one_sided(profit.profit), _one_sided(creator))
-
-
-def _one_sided(estimate: Estimate) -> float:
-    from scipy import stats
-
-    if not estimate.std_error > 0:
-        return math.nan
-    t = estimate.estimate / estimate.std_error
-    return float(stats.t.sf(t, estimate.df) if math.isfinite(estimate.df) else stats.norm.sf(t))
+    return max(one_sided(profit.profit), one_sided(creator))
 
 
 def _profit_row(effects: Effects, economics: Economics, arm: str) -> Floats:

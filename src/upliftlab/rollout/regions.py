@@ -35,7 +35,17 @@ def weighted_regions(
 
     References:
         Arkhangelsky, Athey, Hirshberg, Imbens and Wager (2021), *AER* 111(12).
+
+    Raises:
+        DesignError: When a region has no period before its change, or none stays untreated.
     """
+    early = int((panel.start - anticipation < 1).sum())
+    if early:
+        raise DesignError(
+            f"{early} of {len(panel.units)} regions were treated (or told) from the first "
+            f"period on, {panel.periods[0]}; they have no before: leave their rows out, or "
+            "begin observe earlier."
+        )
     treated = panel.start < len(panel.periods)
     many = int(treated.sum()) >= ENOUGH_FOR_JACKKNIFE
     price = economics.price(MERCHANT, control)

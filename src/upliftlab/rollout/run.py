@@ -7,23 +7,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from upliftlab.checks import FEWEST_CLUSTERS
 from upliftlab.errors import DesignError
 from upliftlab.panels.aggregates import aggregate
 from upliftlab.panels.group_time import group_time
 from upliftlab.plan.currencies import currency_of
 from upliftlab.rollout.answer import Opinion, Rollout, Stretch
 from upliftlab.rollout.booked import book
+from upliftlab.rollout.counted import count_clusters
 from upliftlab.rollout.doubt import honesty_of, opinions_of, without_of
 from upliftlab.rollout.means import observed_and_expected
 from upliftlab.rollout.on_off import switched
 from upliftlab.rollout.question import Answered, Question, economics_of, facts_of
-from upliftlab.rollout.reasons import (
-    both_gain,
-    channels_of,
-    commission_per_yuan,
-    parts_of,
-    rates_of,
+from upliftlab.rollout.reasons import explained
+from upliftlab.rollout.reassigned import by_reassignment, with_one_law
+from upliftlab.rollout.region_times import (
+    RegionTimes,
+    region_cells,
+    region_pay_back,
+    region_stretches,
+    region_waves,
 )
 from upliftlab.rollout.regions import region_opinions, weighted_regions
 from upliftlab.rollout.timing import (
@@ -34,7 +36,6 @@ from upliftlab.rollout.timing import (
     waves_of,
 )
 from upliftlab.rollout.trust import rollout_checks
-from upliftlab.stats.clusters import size_cv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,15 +45,13 @@ if TYPE_CHECKING:
     from upliftlab.estimators.effects import Effects
     from upliftlab.experiment import Experiment
     from upliftlab.panels.aggregates import Aggregate
+    from upliftlab.panels.synthetic_effect import SyntheticEffect
     from upliftlab.profit import Profit
 
 UNWEIGHTED = (
     "The picture compares regions unweighted; the headline weighs them to move as the "
     "treated did."
 )
-
-ALIKE = 0.05
-"""Coefficient of variation up to which clusters are of one size."""
 
 
 def answer(
@@ -75,7 +74,7 @@ def answer(
     asked = Question.of(experiment, panel, economics)
     tell("estimating")
     ahead = asked.periods(experiment.announced)
-    effects = _means(asked, ahead)
+    effects, weighted = _means(asked, ahead)
     tell("pricing")
     profit = asked.price(effects)
     booked = book(asked.panel, asked.measures)
@@ -83,11 +82,11 @@ def answer(
     if experiment.design == "staggered":
         _refuse_two_answers(profit, alone)
     tell("doubting")
-    return _answered(asked, effects, profit, booked, alone)
+    return _answered(asked, effects, profit, booked=booked, alone=alone, weighted=weighted)
 
 
-def _means(asked: Question, ahead: int) -> Effects:
-    """Observed and expected means of the treated."""
+def _means(asked: Question, ahead: int) -> tuple[Effects, SyntheticEffect | None]:
+    """Observed and expected means of the treated; for regions also how they were weighted."""
     if asked.experiment.design == "geo":
         return weighted_regions(
             asked.panel,
@@ -95,33 +94,38 @@ def _means(asked: Question, ahead: int) -> Effects:
             arm=asked.arm,
             control=asked.control,
             anticipation=ahead,
-        )[0]
+        )
     average = aggregate(group_time(asked.panel, anticipation=ahead))
-    return observed_and_expected(average, arm=asked.arm, control=asked.control)
+    return observed_and_expected(average, arm=asked.arm, control=asked.control), None
 
 
 def _answered(
-    asked: Question, effects: Effects, profit: Profit, booked: Panel, alone: Aggregate
+    asked: Question,
+    effects: Effects,
+    profit: Profit,
+    *,
+    booked: Panel,
+    alone: Aggregate,
+    weighted: SyntheticEffect | None,
 ) -> Answered:
     """Doubt the number, and say why and when it came about."""
     opinions = _opinions(asked, booked.component("profit"), alone, profit)
     if asked.experiment.design == "staggered":
-        profit = by_reassignment(profit, opinions, asked.panel)
+        again = next(each.effect for each in opinions if each.method == "randomisation")
+        profit = by_reassignment(asked, profit, again, alone.effects)
         opinions = (replace(opinions[0], effect=profit.profit), *opinions[1:])
     threshold = _hurdle(profit, float(asked.experiment.decide.worth_it.minor))
     honesty, path = honesty_of(alone.effects, threshold=threshold, level=asked.level)
-    rollout = replace(
-        _over_time(asked, booked, alone, profit),
-        channels=channels_of(effects, asked.arm, asked.level),
-        parts=parts_of(effects, asked.economics, asked.arm, asked.level),
-        rates=rates_of(effects, asked.economics, profit, asked.level),
-        commission_per_yuan=commission_per_yuan(
-            effects, asked.economics, asked.arm, asked.level
-        ),
-        both_gain=both_gain(profit),
-        opinions=opinions,
-        honesty=honesty,
+    over_time = _over_time(asked, booked, alone, profit, weighted)
+    profit = _summed_up(profit, over_time)
+    rollout = explained(
+        over_time,
+        effects,
+        asked.economics,
+        profit,
+        asked.level,
     )
+    rollout = replace(rollout, opinions=opinions, honesty=honesty)
     return Answered(
         panel=asked.panel,
         facts=facts_of(asked.panel, asked.arm, asked.control),
@@ -142,64 +146,49 @@ def _answered(
     )
 
 
-def _over_time(asked: Question, booked: Panel, alone: Aggregate, profit: Profit) -> Rollout:
+def _over_time(
+    asked: Question,
+    booked: Panel,
+    alone: Aggregate,
+    profit: Profit,
+    weighted: SyntheticEffect | None,
+) -> Rollout:
     """Waves, stretches, paths and influence: what only time can tell."""
     panel, experiment = asked.panel, asked.experiment
-    treated = panel.start < len(panel.periods)
-    ahead = alone.effects.anticipation
-    stretches = stretches_of(alone.effects, asked.periods(experiment.ramp), asked.level)
-    paths = paths_of(group_time(booked, anticipation=ahead), asked.measures, asked.level)
-    stretches = _headline_first(stretches, profit)
-    if experiment.design == "geo":
-        paths = tuple(replace(p, note=f"{UNWEIGHTED} {p.note}".strip()) for p in paths)
-    return Rollout(
+    counted = count_clusters(alone.effects)
+    ahead, ramp = alone.effects.anticipation, asked.periods(experiment.ramp)
+    found = Rollout(
         design=experiment.design,
         unit=experiment.unit,
         period=asked.period,
-        clusters=(
-            len(np.unique(panel.cluster[treated])),
-            len(np.unique(panel.cluster[~treated])),
-        ),
+        clusters=(counted.switched, counted.never or counted.pool),
         waves=waves_of(alone.effects, asked.level),
-        stretches=stretches,
-        paths=paths,
+        stretches=stretches_of(alone.effects, ramp, asked.level),
+        paths=paths_of(group_time(booked, anticipation=ahead), asked.measures, asked.level),
         cells=cells_of(alone.effects, asked.level),
         pay_back=pay_back(alone.effects, asked.level),
         without=without_of(alone, cluster_labels(panel)),
         notes=tuple(dict.fromkeys((*alone.effects.notes, *filter(None, [alone.note])))),
     )
+    if weighted is not None:
+        times = RegionTimes.of(weighted, panel, asked.measures[0])
+        found = _weighted(found, times, ahead=ahead, ramp=ramp, level=asked.level)
+    found = with_one_law(found, profit)
+    return replace(found, stretches=_headline_first(found.stretches, profit))
 
 
-def by_reassignment(profit: Profit, opinions: tuple[Opinion, ...], panel: Panel) -> Profit:
-    """With few clusters the range by re-assignment is the headline's; the number stays.
-
-    It counts clusters alike, so it replaces the range only where clusters are of one size.
-    """
-    again = next(each.effect for each in opinions if each.method == "randomisation")
-    treated = panel.start < len(panel.periods)
-    sides = [
-        np.unique(panel.cluster[side], return_counts=True)[1] for side in (treated, ~treated)
-    ]
-    few = any(0 < len(sizes) < FEWEST_CLUSTERS for sizes in sides)
-    alike = size_cv(np.concatenate(sides)) < ALIKE
-    if not (few and alike and np.isfinite(again.ci_low) and np.isfinite(again.ci_high)):
-        return profit
-    note = "range and p-value by re-assignment of clusters to waves: there are few of them"
-    own = replace(
-        profit.profit,
-        ci_low=again.ci_low,
-        ci_high=again.ci_high,
-        p_value=again.p_value,
-        rel_ci_low=float("nan"),
-        rel_ci_high=float("nan"),
-        note=note,
-    )
+def _weighted(
+    found: Rollout, times: RegionTimes, *, ahead: int, ramp: int, level: float
+) -> Rollout:
+    """All but the picture with the weights of the headline."""
     return replace(
-        profit,
-        profit=own,
-        profit_simultaneous=own,
-        realised=own.scaled(profit.n, name="realised"),
-        rollout=own.scaled(profit.rollout_n, name="rollout"),
+        found,
+        waves=region_waves(times, found.waves, level),
+        stretches=region_stretches(times, found.stretches, ahead=ahead, ramp=ramp, level=level),
+        paths=tuple(replace(p, note=f"{UNWEIGHTED} {p.note}".strip()) for p in found.paths),
+        cells=region_cells(times),
+        pay_back=region_pay_back(times, ahead=ahead, level=level),
+        without=(),
     )
 
 
@@ -240,6 +229,14 @@ def _headline_first(stretches: tuple[Stretch, ...], profit: Profit) -> tuple[Str
         else each
         for each in stretches
     )
+
+
+def _summed_up(profit: Profit, rollout: Rollout) -> Profit:
+    """Total of the test over unit-periods as they weigh, which need not be a whole number."""
+    since = rollout.stretch("since")
+    if since is None or not since.unit_periods:
+        return profit
+    return replace(profit, realised=replace(since.total, name="realised"))
 
 
 def cluster_labels(panel: Panel) -> tuple[str, ...]:

@@ -45,7 +45,16 @@ def split_state(panel: Panel) -> tuple[Panel, NDArray[np.bool_]]:
 
 
 def design_of(panel: Panel, is_on: NDArray[np.bool_], period: str) -> Switchback:
-    """Pair every day with the same weekday of the next free week; other periods in turn."""
+    """Pair every day with the same weekday of the next free week; other periods in turn.
+
+    Raises:
+        DesignError: When units weigh unequally, or share their schedules in part.
+    """
+    if not (panel.weight == 1).all():
+        raise DesignError(
+            "units of this switchback have weights; on and off are compared day by day with "
+            "every unit counted alike: leave weights out, or add units up into one."
+        )
     length = len(panel.periods)
     step = 7 if period == "day" else 1
     pair = weekday_pairs(np.arange(length) % step)

@@ -18,11 +18,11 @@ from upliftlab.checks import (
     WARN,
     Check,
 )
-from upliftlab.data.panel import NEVER
 from upliftlab.panels.aggregates import aggregate
 from upliftlab.panels.group_time import group_time
 from upliftlab.panels.pretrends import detectable_slopes, joint_test
-from upliftlab.stats.clusters import size_cv
+from upliftlab.rollout.counted import count_clusters
+from upliftlab.rollout.other_times import placebo_in_time, special_days
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from upliftlab.panels.event_path import EventPath
     from upliftlab.panels.group_time import GroupTime
     from upliftlab.rollout.answer import Channel, Honesty
+    from upliftlab.rollout.counted import Counted
 
 ALPHA = 0.05
-PLACEBO = "placebo_in_time"
 SALES = {"creator_organic": "organic sales", "creator_ads": "sales through ads"}
 
 
@@ -64,15 +64,15 @@ def rollout_checks(
     found = [
         _pre_trend(path, effects, honesty, experiment),
         _slopes(path, experiment, money),
-        _placebo(booked, effects),
-        _clusters(panel, experiment),
-        _composition(panel, experiment),
+        placebo_in_time(booked, effects, experiment),
+        _clusters(effects, experiment),
+        _composition(panel, effects, experiment),
         _mega(booked, effects, experiment),
         maturity(experiment, panel),
         _relabelled(channels),
         _nobody_left(effects),
         _spill_over(panel, experiment),
-        _special_days(booked, effects, experiment, money),
+        special_days(booked, effects, experiment, money),
     ]
     order = {FAIL: 0, WARN: 1, INFO: 2, PASS: 3}
     return tuple(sorted((c for c in found if c is not None), key=lambda c: order[c.verdict]))
@@ -199,81 +199,57 @@ def _slopes(path: EventPath | None, experiment: Experiment, money: float) -> Che
     )
 
 
-def _placebo(booked: Panel, effects: GroupTime) -> Check | None:
-    """Pretend that every wave began earlier, in the periods before any began."""
-    first = min(booked.cohorts(), default=0) - effects.anticipation
-    if first < 6:
-        return None
-    shift = first // 2
-    early = booked.start != NEVER
-    start = np.where(early, first - shift, NEVER)
-    trimmed = type(booked).of_arrays(
-        booked.y[:, :first],
-        start,
-        names=booked.names,
-        periods=booked.periods[:first],
-        cluster=booked.cluster,
-        weight=booked.weight,
-    )
-    if not (start == NEVER).any():
-        return None
-    joint = aggregate(group_time(trimmed), "simple").joint()
-    estimate = joint.estimate(joint.names[0])
-    if not estimate.std_error > 0:
-        return None
-    bad = estimate.p_value < ALPHA
-    return Check(
-        name=PLACEBO,
-        verdict=WARN if bad else PASS,
-        message=(
-            f"Pretending that the change came {shift} periods before the first wave finds "
-            f"{'an effect where none can be' if bad else 'no effect'} "
-            f"(p {estimate.p_value:.2g})."
-        ),
-        value=estimate.p_value,
-        threshold=ALPHA,
-    )
-
-
-def _clusters(panel: Panel, experiment: Experiment) -> Check:
+def _clusters(effects: GroupTime, experiment: Experiment) -> Check:
     """Whether there are enough clusters, and equal enough ones, for errors from variance."""
-    treated = panel.start < len(panel.periods)
-    sides = [np.unique(panel.cluster[side], return_counts=True) for side in (treated, ~treated)]
-    counts = [len(codes) for codes, _ in sides]
-    uneven = max((size_cv(sizes) for _, sizes in sides if len(sizes) > 1), default=0.0)
-    few = [count for count in counts if 0 < count < FEWEST_CLUSTERS]
+    counted = count_clusters(effects)
     word = experiment.cluster or experiment.unit
-    if few or uneven > MOST_UNEQUAL:
-        reason = (
-            f"only {min(few)} on one side" if few else f"sizes vary a lot (CV {uneven:.2f})"
-        )
+    said = _said(counted, word, experiment.unit)
+    if not counted.is_few and counted.uneven <= MOST_UNEQUAL:
         return Check(
             name="clusters",
-            verdict=WARN,
-            message=(
-                f"{counts[0]} {word}s switched and {counts[1]} never did, {reason}: read the "
-                "range by re-assignment of clusters first."
-            ),
-            value=float(min(few)) if few else uneven,
-            threshold=float(FEWEST_CLUSTERS) if few else MOST_UNEQUAL,
+            verdict=PASS,
+            message=f"{said}.",
+            value=float(counted.fewest),
+            threshold=float(FEWEST_CLUSTERS),
         )
+    reason = f"sizes vary a lot (CV {counted.uneven:.2f})"
+    if counted.is_few:
+        reason = f"only {counted.fewest} {'in all' if counted.mixed else 'on one side'}"
+    advice = "read the range by re-assignment of clusters first"
+    if counted.mixed:
+        advice = "the range may be too narrow, and nobody can assign them again"
     return Check(
         name="clusters",
-        verdict=PASS,
-        message=f"{counts[0]} {word}s switched and {counts[1]} never did.",
-        value=float(min(counts)),
-        threshold=float(FEWEST_CLUSTERS),
+        verdict=WARN,
+        message=f"{said}, {reason}: {advice}.",
+        value=float(counted.fewest) if counted.is_few else counted.uneven,
+        threshold=float(FEWEST_CLUSTERS) if counted.is_few else MOST_UNEQUAL,
     )
 
 
-def _composition(panel: Panel, experiment: Experiment) -> Check | None:
-    """Whether switching changed who is there."""
+def _said(counted: Counted, word: str, unit: str) -> str:
+    """Say who is compared with whom."""
+    if counted.mixed:
+        each = "each" if counted.mixed == counted.total else f"{counted.mixed} of them"
+        return f"{counted.total} {word}s, {each} with both switched and other {unit}s"
+    if counted.pool < counted.never or not counted.never:
+        return (
+            f"{counted.switched} {word}s switched, compared with {counted.pool} or more that "
+            "had not yet"
+        )
+    return f"{counted.switched} {word}s switched and {counted.never} never did"
+
+
+def _composition(panel: Panel, effects: GroupTime, experiment: Experiment) -> Check | None:
+    """Whether switching changed who is there, since the same base as profit."""
     if "creators_active" not in panel.names:
         return None
     only = panel.component("creators_active")
-    joint = aggregate(group_time(only), "simple").joint()
-    estimate = joint.estimate(joint.names[0])
-    if math.isnan(estimate.std_error) or (estimate.std_error == 0 and only.y.std() > 0):
+    level = float(experiment.decide.confidence)
+    joint = aggregate(group_time(only, anticipation=effects.anticipation), "simple").joint()
+    estimate = joint.estimate(joint.names[0], level=level)
+    variance = float(joint.cov[0, 0])
+    if math.isnan(variance) or (variance == 0 and abs(estimate.estimate) > 1e-9):
         return Check(
             name="composition",
             verdict=WARN,
@@ -284,7 +260,7 @@ def _composition(panel: Panel, experiment: Experiment) -> Check | None:
             value=math.nan,
             threshold=ALPHA,
         )
-    if estimate.std_error == 0:
+    if variance == 0:
         return Check(
             name="composition",
             verdict=PASS,
@@ -292,7 +268,7 @@ def _composition(panel: Panel, experiment: Experiment) -> Check | None:
             value=0.0,
             threshold=0.0,
         )
-    gone = estimate.p_value < ALPHA
+    gone = estimate.p_value < 1 - level
     return Check(
         name="composition",
         verdict=WARN if gone else PASS,
@@ -433,62 +409,3 @@ def _nobody_left(effects: GroupTime) -> Check | None:
         value=float(len(lost)),
         threshold=0.0,
     )
-
-
-def _special_days(
-    booked: Panel, effects: GroupTime, experiment: Experiment, money: float
-) -> Check | None:
-    """The answer without the periods of special days."""
-    marked = {
-        period
-        for period in booked.periods
-        for first, last in experiment.special_days.values()
-        if _touches(period, first.isoformat(), last.isoformat(), experiment.period or "day")
-    }
-    at = [t for t, period in enumerate(booked.periods) if period in marked]
-    keep = [
-        c
-        for c, (start, t) in enumerate(effects.cells)
-        if t >= start and t not in at and effects.forms.known[c]
-    ]
-    if not at or not keep:
-        return None
-    from upliftlab.panels.aggregates import custom
-
-    sizes = effects.moments.weight[
-        np.searchsorted(effects.moments.start, [effects.cells[c][0] for c in keep])
-    ]
-    weights = {
-        effects.cells[c]: float(w) / float(sizes.sum())
-        for c, w in zip(keep, sizes, strict=True)
-    }
-    without = custom(effects, weights, "without special days").joint()
-    estimate = without.estimate(without.names[0])
-    whole = aggregate(effects, "simple").joint()
-    base = whole.estimate(whole.names[0])
-    turned = (estimate.is_above_zero, estimate.is_below_zero) != (
-        base.is_above_zero,
-        base.is_below_zero,
-    )
-    names = ", ".join(experiment.special_days)
-    return Check(
-        name="special_days",
-        verdict=WARN if turned else PASS,
-        message=(
-            f"Without the {experiment.period}s of {names}, extra profit per "
-            f"{experiment.unit} and {experiment.period} is {estimate.estimate / money:,.1f} "
-            f"{experiment.currency} instead of {base.estimate / money:,.1f}"
-            f"{', and its sign is no longer as sure' if turned else ''}."
-        ),
-        value=estimate.estimate / money,
-        threshold=math.nan,
-    )
-
-
-def _touches(period: str, first: str, last: str, length: str) -> bool:
-    try:
-        begins = date.fromisoformat(period)
-    except ValueError:
-        return False
-    ends = begins + timedelta(days=6 if length == "week" else 0)
-    return begins.isoformat() <= last and ends.isoformat() >= first
