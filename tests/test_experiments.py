@@ -36,6 +36,7 @@ def test_the_definition_is_valid_and_explained(folder):
         pytest.param(
             "smart_coupon_member_activation", ["keep testing", "stop"], marks=pytest.mark.slow
         ),
+        pytest.param("smart_coupon_targeting", ["keep testing"], marks=pytest.mark.slow),
         pytest.param(
             "smart_coupon_new_customers",
             ["keep testing", "keep testing", "stop"],

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from upliftlab import pricing
+from upliftlab.components import ALIASES, at
 from upliftlab.data import measure as measuring
 from upliftlab.data.panel_grain import prepare_panel
 from upliftlab.data.prepare import plan_of, prepare
 from upliftlab.data.prepared import Prepared
+from upliftlab.data.score_table import score_table
 from upliftlab.decision import Decision, Rules, decide
 from upliftlab.dose import Dose, dose_of
 from upliftlab.economics import MERCHANT
@@ -35,7 +37,9 @@ if TYPE_CHECKING:
     from upliftlab.evidence import Journey
     from upliftlab.experiment import Experiment
     from upliftlab.rollout.answer import Rollout
+    from upliftlab.stats.estimate import Estimate
     from upliftlab.stats.joint import Joint
+    from upliftlab.targeting.answer import Targeting
 
 SCHEMA_VERSION = 1
 
@@ -59,6 +63,7 @@ class Analysis:
         dose: What the tested depths say; None with fewer than two.
         decisions: One per treatment.
         rollout: What only units that switch over time can say; None for splits.
+        targeting: Who should get what; None unless the plan asks.
         provenance: Versions, fingerprints, deviations from plan.
         notes: Sentences a reader must know.
     """
@@ -77,6 +82,7 @@ class Analysis:
     dose: Dose | None = None
     decisions: tuple[Decision, ...] = ()
     rollout: Rollout | None = None
+    targeting: Targeting | None = None
     provenance: Provenance
     notes: tuple[str, ...] = ()
 
@@ -110,6 +116,7 @@ class Analysis:
             "dose": None if self.dose is None else self.dose.to_dict(),
             "decisions": [decision.to_dict() for decision in self.decisions],
             "rollout": None if self.rollout is None else self.rollout.to_dict(),
+            "targeting": None if self.targeting is None else self.targeting.to_dict(),
             "provenance": self.provenance.to_dict(),
             "notes": list(self.notes),
         }
@@ -162,6 +169,7 @@ def run(
     )
     tell("checking")
     tails = _tails(experiment, found, measured, economics, headline)
+    targeting = _targeting(experiment, found, effects, economics, tell)
     if isinstance(found, Prepared):
         found.engine.close()
     checks = all_checks(experiment, measured.facts, measured.cells, measured.covariates, tails)
@@ -187,6 +195,7 @@ def run(
             level=float(experiment.decide.confidence),
         ),
         decisions=_decisions(experiment, profits, checks, metrics, segments),
+        targeting=targeting,
         provenance=provenance_of(experiment, measured.cells, measured.facts),
         notes=(
             *measured.facts.notes,
@@ -194,6 +203,59 @@ def run(
             *skipped_levels(experiment, measured.cells),
         ),
     )
+
+
+def _targeting(
+    experiment: Experiment,
+    found: Prepared | tuple[Cells, Facts],
+    effects: Effects,
+    economics: Economics,
+    tell: Callable[[str], None],
+) -> Targeting | None:
+    """Learn who should get what, where the plan asks."""
+    if experiment.target is None or not isinstance(found, Prepared):
+        return None
+    from upliftlab.targeting import run as targeting
+    from upliftlab.targeting.asked import asked
+    from upliftlab.targeting.price_sheet import price_sheet
+
+    table = score_table(found, plan_of(experiment), components=_priced(experiment, economics))
+    return targeting.answer(
+        table,
+        asked(experiment, assigned=table.total),
+        price_sheet(economics, table.arms, table.components, idle=table.idle),
+        later=_later(experiment, effects, economics),
+        progress=tell,
+    )
+
+
+def _later(
+    experiment: Experiment, effects: Effects, economics: Economics
+) -> dict[str, Estimate]:
+    """Extra profit between the shortest window and the headline, per treatment."""
+    headline = _headline(experiment)
+    shorter = [days for days in experiment.windows if headline and days < headline]
+    if headline is None or not shorter:
+        return {}
+    price = {arm: economics.price(MERCHANT, arm) for arm in _arms(experiment)}
+    control = experiment.control.label
+    found = {}
+    for arm in (arm for arm in _arms(experiment) if arm != control):
+        rates: dict[str, dict[str, float]] = {arm: {}, control: {}}
+        for days, sign in ((headline, 1.0), (min(shorter), -1.0)):
+            for component, rate in price[arm].items():
+                _add(rates[arm], at(component, days), sign * rate, effects)
+            for component, rate in price[control].items():
+                _add(rates[control], at(component, days), -sign * rate, effects)
+        weights = effects.weights(rates)[None]
+        level = float(experiment.decide.confidence)
+        found[arm] = effects.linear(weights, ["later"]).estimate("later", level=level)
+    return found
+
+
+def _add(rates: dict[str, float], name: str, rate: float, effects: Effects) -> None:
+    if name in effects.names:
+        rates[name] = rates.get(name, 0.0) + rate
 
 
 def _over_time(
@@ -267,6 +329,14 @@ def _decisions(
         )
         for profit in profits
     )
+
+
+def _priced(experiment: Experiment, economics: Economics) -> frozenset[str]:
+    """Components that targeting reads: those with a price, GMV, and those with a floor."""
+    assert experiment.target is not None  # noqa: S101 - asked before
+    floors = {ALIASES.get(name, name) for name in experiment.target.at_least}
+    told = {"gmv_platform", "gmv_merchant", "buyers", "orders"}
+    return economics.components() | told | floors
 
 
 def _given(

@@ -137,6 +137,23 @@ def run(files: Files, out: Out = None, as_json: Json = False) -> None:  # noqa: 
     _exit(results)
 
 
+@app.command()
+def score(
+    rule: Annotated[Path, typer.Argument(help="targeting_rule.json of a report folder.")],
+    source: Annotated[Path, typer.Argument(help="Table of customers: .parquet or .csv.")],
+    out: Annotated[Path, typer.Option("--out", help="Parquet file to write.")],
+    column: Annotated[str, typer.Option(help="Name of the new column.")] = "arm",
+    unit: Annotated[str | None, typer.Option(help="Column of the customer's id.")] = None,
+) -> None:
+    """Say for every row of a table which arm a learned rule gives, whatever its size."""
+    from upliftlab.data.rule_scorer import score_file
+    from upliftlab.targeting.exports import rule_from, sql
+
+    found = rule_from(rule, unit=unit)
+    rows = score_file(sql(found), source, out, needs=found.needs, column=column)
+    typer.echo(f"wrote {out}: {rows:,} rows with the rule's arm in {column!r}")
+
+
 @app.command("report")
 def report_(
     files: Files,

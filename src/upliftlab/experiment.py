@@ -48,6 +48,7 @@ from upliftlab.plan.parts import (
 from upliftlab.plan.rollout import SpecialDays  # noqa: TC001 - pydantic reads it
 from upliftlab.plan.rules import broken_rules, grain_of
 from upliftlab.plan.sources import Data, Simulated, Source
+from upliftlab.plan.target import Target
 from upliftlab.plan.words import (
     BUILT_DESIGNS,
     BUILT_KINDS,
@@ -121,6 +122,7 @@ class Experiment(Definition):
         metrics: What is measured beside profit.
         decide: What turns numbers into a verdict.
         covariates: Columns for variance reduction; ``None`` takes those at hand.
+        target: Who should get what; nothing is learned unless the plan asks.
         data: Where the rows are.
         other_windows: Further windows in days, shown and labelled.
 
@@ -166,6 +168,7 @@ class Experiment(Definition):
     metrics: Annotated[tuple[Metric, ...], Labelled("name")] = ()
     decide: Decide = Field(default_factory=nothing_chosen, validate_default=True)
     covariates: Annotated[Columns | None, BeforeValidator(without_covariates)] = None
+    target: Target | None = None
     data: Data | None = None
     other_windows: Windows = Field(default_factory=_default_windows)
 
@@ -482,6 +485,7 @@ __all__ = [
     "Run",
     "Simulated",
     "Source",
+    "Target",
     "deviations",
     "json_schema",
 ]

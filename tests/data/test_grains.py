@@ -45,6 +45,18 @@ def prepared(world):
     return prepare(world)
 
 
+def test_features_travel_as_they_are(world):
+    """A number stays one, a gap stays a gap, and the moments do not see them."""
+    names = ["is_new_customer", "recency_days", "watch_minutes_28"]
+    found = prepare(world.replace(target={"features": names}))
+    rows = found.engine.fetch(measure.full_units(found)).to_pandas()
+
+    assert rows.loc[rows["is_new_customer"] == "true", "f:recency_days"].isna().all()
+    assert set(rows["f:is_new_customer"]) == {0.0, 1.0}
+    assert rows["f:watch_minutes_28"].dtype == float
+    assert not any(name.startswith("f:") for name in measure.measure(found).names)
+
+
 def as_units(prepared):
     """One row per assigned unit with every component: what a team would build itself."""
     rows = prepared.engine.fetch(measure.full_units(prepared)).to_pandas()

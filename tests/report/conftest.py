@@ -11,8 +11,23 @@ import pytest
 
 from upliftlab import report, simulate
 from upliftlab.analysis import run
-from upliftlab.checks import FAIL, SAMPLE_RATIO, Check
+from upliftlab.checks import FAIL, SAMPLE_RATIO, WARN, Check
 from upliftlab.experiment import Experiment
+from upliftlab.stats.estimate import interval, undefined
+from upliftlab.targeting.answer import (
+    Candidate,
+    Conflict,
+    CurvePoint,
+    Fairness,
+    Frontier,
+    Group,
+    Leaf,
+    RuleWorth,
+    Score,
+    Spend,
+    Targeting,
+    Trait,
+)
 
 CUSTOMERS = 6_000
 
@@ -103,6 +118,109 @@ def blocked(coupon):
     )
     others = tuple(check for check in coupon.checks if check.name != SAMPLE_RATIO)
     return replace(coupon, checks=(*others, failed))
+
+
+def estimated(value, error=1.0, **more):
+    """An estimate in fen around a value."""
+    return replace(interval("extra profit", value, error**2), **more)
+
+
+@pytest.fixture(scope="session")
+def chosen(coupon):
+    """The coupon test with an answer to who should get it, made by hand; hostile names."""
+    leaves = (
+        Leaf(path=("is_new_customer = yes",), arm="coupon_20", share=0.25,
+             effect=estimated(33.6, 9)),
+        Leaf(path=("is_new_customer = no", f"city = {HOSTILE}"), arm="coupon_5", share=0.3,
+             effect=estimated(1.2, 4)),
+        Leaf(path=("is_new_customer = no", f"city is not {HOSTILE} or missing"), arm="none",
+             share=0.45, effect=undefined("extra profit", "nothing is given")),
+    )  # fmt: skip
+    rules = tuple(
+        RuleWorth(
+            name=name,
+            label=name,
+            kind=kind,
+            value=estimated(value, 2.0),
+            against_best=estimated(value - 0.5, 2.2),
+            cost=estimated(80.0, 1.0),
+            iroi=estimated(value / 80, 0.02),
+            total=estimated(value, 2.0).scaled(1_200_000),
+            treated={"none": 1 - share, "coupon_20": share},
+            features=("is_new_customer", HOSTILE),
+            is_exported=name == "tree",
+        )
+        for name, kind, value, share in (
+            ("tree", "learned", 8.4, 0.25),
+            ("model", "learned", 8.1, 0.31),
+            ("nobody", "constant", 0.0, 0.0),
+            ("everybody:coupon_20", "constant", -18.6, 1.0),
+            ("response", "baseline", -3.0, 0.25),
+            ("random", "baseline", -4.6, 0.25),
+        )
+    )
+    points = tuple(
+        CurvePoint(
+            x=i / 20,
+            effect=estimated(8 - 40 * (i / 20 - 0.4) ** 2, 2.0),
+            low=2 - 40 * (i / 20 - 0.4) ** 2,
+            high=14 - 40 * (i / 20 - 0.4) ** 2,
+            share=i / 20,
+            margin=0.4 - i / 20,
+            spend=estimated(80 * i / 20, 1.0),
+        )
+        for i in range(21)
+    )
+    money = tuple(replace(p, x=p.x * 9e7, effect=p.effect.scaled(1.2e6), low=p.low * 1.2e6,
+                          high=p.high * 1.2e6) for p in points)  # fmt: skip
+    found = Targeting(
+        verdict="rule",
+        finding="The tree earns more than the best of all or none.",
+        estimand="Extra profit of the exported rule within 60 days.",
+        learned=3_000,
+        valued=3_000,
+        features=("is_new_customer", HOSTILE),
+        dropped={"constant": "it is the same for everyone"},
+        learner="fast",
+        candidates=(Candidate(name="fast", gain=0.001, std_error=0.0004, is_chosen=True),),
+        rules=rules,
+        tree=leaves,
+        curve=points,
+        frontier=Frontier(points=money, best=8, indistinct=(2e7, 6e7), target_iroi=0.0,
+                          planned=4e7, comparison={"as many at random": money[:12]},
+                          note="Money is counted in expectation."),
+        groups=tuple(
+            Group(label=f"{word} fifth", share=0.2, predicted=20.0 - 10 * i,
+                  effect=estimated(18.0 - 9 * i, 6.0))
+            for i, word in enumerate(("top", "second", "third", "fourth", "last"))
+        ),
+        traits=(Trait(feature=HOSTILE, best=0.9, worst=0.1, difference=estimated(0.8, 0.1)),),
+        calibration=estimated(0.92, 0.3),
+        importance={"is_new_customer": 0.8, HOSTILE: 0.2},
+        scores=(Score(name="autoc", library="grf", definition="area under TOC",
+                      value=estimated(3.2, 1.0)),),
+        spend=(
+            Spend(arm="coupon_20", total=estimated(120.0, 3.0), wasted_low=60.0,
+                  wasted_high=110.0, interval=(54.0, 116.0), wasted=estimated(90.0, 3.0),
+                  later=undefined("later", "no window after the coupon's end")),
+        ),
+        conflict=Conflict(share=0.27, effect=estimated(-12.0, 4.0), by_gmv=estimated(2.0, 3.0),
+                          by_profit=estimated(8.0, 2.0), cost=estimated(6.0, 3.0)),
+        fairness=(Fairness(column="is_member", level=HOSTILE, share=0.3,
+                           treated=estimated(0.2, 0.01), gain=estimated(4.0, 3.0)),),
+        exploration=(0.05, 0.4),
+        robustness=("With a placebo treatment the rule earns nothing.",),
+        rule={"version": 1, "kind": "tree", "arms": ["none", HOSTILE]},
+        sql="CASE WHEN \"is_new_customer\" THEN 'coupon_20' ELSE 'none' END",
+        checks=(Check(name="leakage", verdict=WARN, message=f"Column {HOSTILE} is late."),),
+    )  # fmt: skip
+    return replace(coupon, targeting=found)
+
+
+@pytest.fixture(scope="session")
+def chosen_page(chosen):
+    """Its page."""
+    return report.render_html(chosen)
 
 
 @pytest.fixture(scope="session")

@@ -91,7 +91,7 @@ def seen(browser, folder, page, *, width, height):
     return json.loads(html.unescape(found[1])), console
 
 
-@pytest.mark.parametrize("name", ["coupon_page", "emails_page", "blocked_page"])
+@pytest.mark.parametrize("name", ["coupon_page", "emails_page", "blocked_page", "chosen_page"])
 def test_nothing_is_cut_on_a_phone(name, request, browser, tmp_path):
     """At 390 px the page does not scroll sideways, not even with all parts open."""
     page = request.getfixturevalue(name)
@@ -104,7 +104,7 @@ def test_nothing_is_cut_on_a_phone(name, request, browser, tmp_path):
     assert found["asked"] == []
 
 
-@pytest.mark.parametrize("name", ["coupon_page", "emails_page", "blocked_page"])
+@pytest.mark.parametrize("name", ["coupon_page", "emails_page", "blocked_page", "chosen_page"])
 def test_the_first_screen_needs_no_scrolling(name, request, browser, tmp_path):
     """At 1280 x 800 verdict, money, ladder and trust are in view; copying is offered."""
     page = request.getfixturevalue(name)

@@ -13,7 +13,7 @@ from upliftlab import report
 from upliftlab.report.waterfall import waterfall_rows
 from upliftlab.report.widths import columns
 
-ANALYSES = pytest.mark.parametrize("name", ["coupon", "emails", "blocked"])
+ANALYSES = pytest.mark.parametrize("name", ["coupon", "emails", "blocked", "chosen"])
 
 
 @ANALYSES

@@ -13,7 +13,7 @@ from upliftlab import report
 from upliftlab.decision import NO_VERDICT
 from upliftlab.stats.estimate import undefined
 
-PAGES = ["coupon_page", "emails_page", "blocked_page"]
+PAGES = ["coupon_page", "emails_page", "blocked_page", "chosen_page"]
 EVERYWHERE = pytest.mark.parametrize("page", PAGES)
 
 

@@ -95,16 +95,18 @@ def described(
     *,
     texts: Sequence[str],
     numbers: Sequence[str],
+    features: Sequence[str] = (),
 ) -> ibis.Table:
     """Join what was known before assignment: segments and strata as text, covariates numeric.
 
-    A unit that the users source does not know keeps a missing value, which is a level of its
-    own for texts and an indicator for numbers.
+    Features travel as ``f:name``, as they are: a missing value stays missing. A unit that the
+    users source does not know keeps a missing value, which is a level of its own for texts and
+    an indicator for numbers.
 
     Raises:
         DataError: When neither the assignments nor the users have a column that is asked for.
     """
-    wanted = list(dict.fromkeys((*texts, *numbers)))
+    wanted = list(dict.fromkeys((*texts, *numbers, *features)))
     have = set(units.columns)
     foreign = [name for name in wanted if name not in have]
     if foreign and users is None:
@@ -127,7 +129,8 @@ def described(
             unread[name] = (as_text(joined[name]).notnull() & value.isnull()).ifelse(1, 0).sum()
     if unread:
         _refuse_texts(engine, joined, unread)
-    plain = [c for c in joined.columns if c not in set(texts) | set(numbers)]
+    read |= _features(engine, joined, features)
+    plain = [c for c in joined.columns if c not in set(wanted)]
     return engine.materialise(joined.select(*plain, **read), "described")
 
 
@@ -217,6 +220,29 @@ def _refuse_strangers(
         raise DataError.unknown_arm(strangers[:10], source, arms)
     if not found:
         raise DataError.empty(source)
+
+
+def _features(engine: Engine, table: ibis.Table, names: Sequence[str]) -> dict[str, ibis.Value]:
+    """Read features: text that is always a number is one, other text keeps its levels."""
+    texts = [name for name in names if table[name].type().is_string()]
+    worded: dict[str, int] = {}
+    if texts:
+        worded = engine.one(
+            table.aggregate(
+                **{
+                    name: (as_text(table[name]).notnull() & _number(table[name], name).isnull())
+                    .ifelse(1, 0)
+                    .sum()
+                    for name in texts
+                }
+            )
+        )
+    return {
+        f"f:{name}": as_text(table[name])
+        if worded.get(name)
+        else _number(table[name], name).cast("float64")
+        for name in names
+    }
 
 
 def _number(column: ibis.Value, name: str) -> ibis.Value:

@@ -164,7 +164,12 @@ def _units(book: OrderTables) -> tuple[Assigned, ibis.Table]:
     users = _users(book, single.units) if book.has("users") else None
     have = {*single.units.columns, *(users.columns if users is not None else ())}
     units = assigned.described(
-        engine, single.units, users, texts=plan.texts, numbers=plan.numbers(have)
+        engine,
+        single.units,
+        users,
+        texts=plan.texts,
+        numbers=plan.numbers(have),
+        features=plan.known_before(have),
     )
     assigned.refuse_many_levels(engine, units, plan.segments)
     return single, units
@@ -176,8 +181,13 @@ def _users(book: OrderTables, units: ibis.Table) -> ibis.Table:
     Raises:
         DataError: When what segments and covariates are made of was known only afterwards.
     """
-    named = book.plan.covariates
-    wanted = (*book.plan.texts, *(STANDARD_COVARIATES if named is None else named))
+    named, features = book.plan.covariates, book.plan.features
+    wanted = (
+        *book.plan.texts,
+        *(STANDARD_COVARIATES if named is None else named),
+        *(STANDARD_COVARIATES if features is None else features),
+    )
+    wanted = tuple(dict.fromkeys(wanted))
     table = book.read("users", extra=[Column(name=name, kind="any") for name in wanted])
     if "snapshot_at" in table.columns:
         late = book.engine.one(

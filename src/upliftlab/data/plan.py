@@ -42,6 +42,7 @@ class Plan:
         run: First and last second of assignment, UTC; None without run dates.
         as_of: Up to when the data speak, UTC seconds; None to take the last event.
         stated: Party -> share of coupon cost, as the plan states it.
+        features: Columns that a targeting rule may use; None takes those at hand, () none.
         has_coupons: Whether some arm gets a coupon, whose cost order lines must then carry.
     """
 
@@ -58,12 +59,19 @@ class Plan:
     as_of: int | None = None
     stated: Mapping[str, float] | None = None
     has_coupons: bool = False
+    features: tuple[str, ...] | None = ()
 
     def numbers(self, have: Collection[str]) -> tuple[str, ...]:
         """Covariates to read: the plan's, or the standard ones among the columns at hand."""
         if self.covariates is not None:
             return self.covariates
         return tuple(name for name in STANDARD_COVARIATES if name in have)
+
+    def known_before(self, have: Collection[str]) -> tuple[str, ...]:
+        """Columns a rule may use: the plan's, or segments and standard columns at hand."""
+        if self.features is not None:
+            return self.features
+        return tuple(name for name in (*self.segments, *STANDARD_COVARIATES) if name in have)
 
     @property
     def texts(self) -> tuple[str, ...]:

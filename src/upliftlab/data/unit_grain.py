@@ -58,9 +58,7 @@ def prepare_units(
         Column(name=name, kind=_kind(name), may_be_negative=not _is_gross(name))
         for name in names
     ]
-    extra += [
-        Column(name=name, kind="any") for name in (*plan.texts, *plan.numbers(raw.columns))
-    ]
+    extra += [Column(name=name, kind="any") for name in _before(plan, raw.columns)]
     if plan.cluster:
         extra.append(Column(name=plan.cluster, kind="id", required=True))
     table = tables.read(
@@ -94,7 +92,12 @@ def _prepared(
     single = assigned.once(engine, table, source="units", arms=plan.arms, strata=plan.strata)
     clusters = assigned.clusters(engine, single.units, plan.cluster)
     units = assigned.described(
-        engine, single.units, None, texts=plan.texts, numbers=plan.numbers(single.units.columns)
+        engine,
+        single.units,
+        None,
+        texts=plan.texts,
+        numbers=plan.numbers(single.units.columns),
+        features=plan.known_before(single.units.columns),
     )
     assigned.refuse_many_levels(engine, units, plan.segments)
     whole, missing, aside = _without_gaps(engine, units, components)
@@ -168,7 +171,7 @@ def _with_ids(raw: ibis.Table, mapping: dict[str, str]) -> tuple[ibis.Table, tup
 
 def _components(have: Sequence[str], mapping: dict[str, str], plan: Plan) -> dict[str, str]:
     """Find components: what the plan maps beside unit and arm, else columns with our names."""
-    taken = {"unit", "arm", "stratum", plan.cluster, *plan.texts, *plan.numbers(have)}
+    taken = {"unit", "arm", "stratum", plan.cluster, *_before(plan, have)}
     taken |= {alias for column in UNITS.columns for alias in column.aliases}
     mapped = {ours: theirs for ours, theirs in mapping.items() if ours not in taken}
     known = (*MONEY, *COUNTS, *ALIASES)
@@ -179,6 +182,12 @@ def _components(have: Sequence[str], mapping: dict[str, str], plan: Plan) -> dic
         if column in have and name not in mapped and column not in mapping.values()
     }
     return plain | mapped
+
+
+def _before(plan: Plan, have: Sequence[str]) -> tuple[str, ...]:
+    """Columns that were known before assignment, each once."""
+    wanted = (*plan.texts, *plan.numbers(have), *plan.known_before(have))
+    return tuple(dict.fromkeys(wanted))
 
 
 def _is_gross(name: str) -> bool:

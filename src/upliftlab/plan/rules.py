@@ -16,6 +16,7 @@ from upliftlab.plan.metrics import PROFIT, STANDARD
 from upliftlab.plan.quantities import Money, Points, Rate
 from upliftlab.plan.rollout import rollout_rules
 from upliftlab.plan.sources import ORDER_TABLES, PANEL_PRESETS, READY
+from upliftlab.plan.target import target_rules
 from upliftlab.plan.words import ROLLOUT_DESIGNS
 
 KeyPath = tuple[str | int, ...]
@@ -53,6 +54,7 @@ def broken_rules(written: Plan, valid: Plan) -> Iterator[Finding]:
         _currencies,
         _money_units,
         rollout_rules,
+        target_rules,
     )
     yield from chain.from_iterable(rule(written) for rule in by_written)
     yield from chain.from_iterable(rule(valid) for rule in by_valid)

@@ -23,6 +23,7 @@ from upliftlab.report.shapes import (
     said,
     texts,
 )
+from upliftlab.report.who_data import WHO_SHAPES
 
 if TYPE_CHECKING:
     from upliftlab.analysis import Analysis
@@ -65,6 +66,7 @@ def json_schema() -> Schema:
                 "dose": {"anyOf": [_dose(), {"type": "null"}]},
                 "decisions": a_list("decision"),
                 "rollout": {"anyOf": [ref("rollout"), {"type": "null"}]},
+                "targeting": {"anyOf": [ref("targeting"), {"type": "null"}]},
                 "provenance": _provenance(),
                 "notes": texts(),
             }
@@ -81,6 +83,7 @@ def json_schema() -> Schema:
             "journey": an_object({"arm": TEXT, "step": TEXT, "label": TEXT, "share": MAYBE}),
             "decision": _decision(),
             **SHAPES,
+            **WHO_SHAPES,
         },
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -14,6 +15,7 @@ from upliftlab.report.text import render_text
 
 if TYPE_CHECKING:
     from upliftlab.analysis import Analysis
+    from upliftlab.targeting.answer import Targeting
 
 FILES = {
     "html": ("index.html", render_html),
@@ -35,12 +37,21 @@ def write(analysis: Analysis, folder: str | Path) -> dict[str, Path]:
         folder: Where to.
 
     Returns:
-        Form -> path: "html", "markdown", "text" and "json".
+        Form -> path: "html", "markdown", "text" and "json"; where the plan asks who should get
+        what, also "rule" and "sql".
     """
     place = Path(folder)
     rendered = {form: (name, render(analysis)) for form, (name, render) in FILES.items()}
+    if analysis.targeting is not None and analysis.targeting.rule:
+        rendered["rule"] = ("targeting_rule.json", render_rule(analysis.targeting))
+        rendered["sql"] = ("targeting_rule.sql", f"{analysis.targeting.sql}\n")
     place.mkdir(parents=True, exist_ok=True)
     return {form: _replace(place / name, text) for form, (name, text) in rendered.items()}
+
+
+def render_rule(targeting: Targeting) -> str:
+    """Print the exported rule as JSON."""
+    return json.dumps(dict(targeting.rule), ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _replace(path: Path, text: str) -> Path:

@@ -6,13 +6,14 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from upliftlab.report import names, over_time_words, words
+from upliftlab.report import names, over_time_words, who_words, words
 from upliftlab.report.numbers import Shown, count, percent, shown_money, shown_share
 
 if TYPE_CHECKING:
     from upliftlab.analysis import Analysis
     from upliftlab.profit import Profit, Rung
     from upliftlab.stats.estimate import Estimate
+    from upliftlab.targeting.answer import RuleWorth
 
 MOST_ROWS = 6
 
@@ -166,7 +167,20 @@ def _rows(analysis: Analysis, first: str) -> list[VerdictRow]:
         segment = decided[profit.arm].segment if profit.arm in decided else ""
         if segment and analysis.is_valid:
             rows.append(_segment_row(analysis, profit.arm, segment))
+    rule = who_words.shipped(analysis)
+    if rule is not None:
+        rows.insert(min(len(rows), MOST_ROWS - 1), _rule_row(analysis, rule))
     return rows
+
+
+def _rule_row(analysis: Analysis, rule: RuleWorth) -> VerdictRow:
+    """The rule that was learned and valued on other units."""
+    return VerdictRow(
+        who=who_words.short(analysis),
+        money=shown_money(rule.total, analysis.experiment.currency),
+        verdict="ship by this rule",
+        word="ship to segment",
+    )
 
 
 def _each_row(analysis: Analysis, profit: Profit) -> VerdictRow:

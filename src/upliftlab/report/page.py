@@ -15,7 +15,10 @@ from upliftlab.report.sections import parts_of
 from upliftlab.report.text import render_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from upliftlab.analysis import Analysis
+    from upliftlab.report.parts import Part
 
 _SIGNED = re.compile(r"[+−][^ \n<>&;…]*\d(?:\xa0%)?")
 _MARKS = {
@@ -36,9 +39,10 @@ def render_html(analysis: Analysis) -> str:
         A whole HTML document; the same analysis gives the same bytes.
     """
     page = _environment().get_template("page.html")
+    parts = parts_of(analysis)
     return page.render(
         screen=first_screen(analysis),
-        parts=parts_of(analysis),
+        parts=parts,
         question=analysis.experiment.question,
         blocked=words.NOT_TO_BE_ACTED_ON if not analysis.is_valid else "",
         failed=[words.check_text(analysis, check) for check in words.blocking(analysis)],
@@ -46,8 +50,12 @@ def render_html(analysis: Analysis) -> str:
         summary=render_text(analysis),
         marks=_MARKS,
         style=_asset("style.css"),
-        script=_asset("copy.js"),
+        scripts=[_asset("copy.js"), *([_asset("slider.js")] if _moves(parts) else [])],
     )
+
+
+def _moves(parts: Sequence[Part]) -> bool:
+    return any(section.slider for part in parts for section in part.sections)
 
 
 @cache

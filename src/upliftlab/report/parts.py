@@ -44,6 +44,27 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Slider:
+    """Numbers that a reader moves through; the page is complete without it.
+
+    Attributes:
+        label: What is moved.
+        heads: What each number is.
+        stops: The numbers as readers see them, one row per place.
+        at: Where each place stands along the chart, as a share of its plotting area.
+        start: Position that is shown first.
+        edges: Left and right room beside the plotting area, in pixels of the chart.
+    """
+
+    label: str
+    heads: tuple[str, ...]
+    stops: tuple[tuple[str, ...], ...]
+    at: tuple[float, ...]
+    start: int
+    edges: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
     """One section: a sentence that states its finding, the evidence, the detail.
 
@@ -55,6 +76,8 @@ class Section:
         items: Lines with a state, such as checks.
         tables: The detail, folded.
         notes: What a reader must know.
+        slider: Moves along the first chart; None for none.
+        code: Text to copy, with its caption; empty for none.
     """
 
     key: str
@@ -64,6 +87,8 @@ class Section:
     items: tuple[Item, ...] = ()
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
+    slider: Slider | None = None
+    code: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from upliftlab.report.belief import belief
 from upliftlab.report.how import how
 from upliftlab.report.over_time import over_time
 from upliftlab.report.parts import Part
+from upliftlab.report.who import who
 from upliftlab.report.whom import whom
 from upliftlab.report.why import why
 
@@ -24,10 +25,15 @@ def parts_of(analysis: Analysis) -> tuple[Part, ...]:
     if analysis.rollout is not None:
         sections = over_time(analysis, analysis.rollout)
         timed = (Part(key="time", title="Over time", sections=sections),)
+    chosen: tuple[Part, ...] = ()
+    if analysis.targeting is not None:
+        sections = who(analysis, analysis.targeting)
+        chosen = (Part(key="who", title="Who should get it", sections=sections),)
     found = (
         *timed,
         Part(key="why", title="Why", sections=why(analysis)),
         Part(key="whom", title="For whom", sections=whom(analysis)),
+        *chosen,
         Part(key="trust", title="Can we trust it?", sections=belief(analysis)),
         Part(key="how", title="How", sections=how(analysis)),
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from upliftlab.checks import FAIL, MATURITY, PASS, WARN
 from upliftlab.decision import KEEP_TESTING, NO_VERDICT, SHIP, STOP
 from upliftlab.profit import merchant_lines
-from upliftlab.report import names, over_time_words
+from upliftlab.report import names, over_time_words, who_words
 from upliftlab.report.numbers import (
     NBSP,
     percent,
@@ -117,6 +117,8 @@ def headline(analysis: Analysis) -> str:
         "(segment named in the plan)."
         for segment, group in by_segment(analysis).items()
     ]
+    if who_words.shipped(analysis) is not None:
+        parts.append(f"GIVE {who_words.short(analysis)} (learned here).")
     if KEEP_TESTING in by_word:
         parts.append(f"KEEP TESTING {names.listed(by_word[KEEP_TESTING])}.")
     if NO_VERDICT in by_word:
@@ -302,6 +304,8 @@ def next_step(analysis: Analysis) -> str:
             f"give {best}{_largest(ships)} to {names.all_of(analysis.experiment)} but a "
             f"5{NBSP}% holdout"
         )
+    if who_words.shipped(analysis) is not None:
+        steps.append(who_words.next_step(analysis))
     stops = [called[d.arm] for d in found if words[d.arm] == STOP and not d.segment]
     if stops:
         back = "" if analysis.rollout is None else f", back to {_before(analysis)}"

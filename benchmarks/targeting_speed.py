@@ -1,0 +1,153 @@
+"""How fast are a million customers? Scores, rules, curves, budget and files, end to end.
+
+Run `python -m benchmarks.targeting_speed --rows 1000000`. It prints Markdown; committed
+results are in docs/benchmarks/. Every size runs in a process of its own, so that peak memory
+is its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+COLUMNS = 12
+DEPTHS = (0.0, 3.0)
+
+
+def main() -> None:
+    """Time each size in its own process."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000])
+    parser.add_argument("--one", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--score", type=int, default=0, help="rows to score by exported SQL")
+    asked = parser.parse_args()
+    if asked.one:
+        print(json.dumps(whole(asked.one)))
+        return
+    print("| rows x columns | scoring | rules | valuing | frontiers | doubts | all | peak |")
+    print("|---|--:|--:|--:|--:|--:|--:|--:|")
+    for rows in asked.rows:
+        command = [sys.executable, "-m", "benchmarks.targeting_speed", "--one", str(rows)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found = json.loads(done.stdout.splitlines()[-1])
+        steps = " | ".join(f"{found[name]:.1f} s" for name in STEPS)
+        ends = f"{found['all']:.1f} s | {found['peak']:.2f} GiB"
+        print(f"| {rows:,} x {COLUMNS} | {steps} | {ends} |")
+    if asked.score:
+        print()
+        print(f"Scoring {asked.score:,} rows: {scored(asked.score)}")
+    print()
+    print(f"Python {platform.python_version()}, numpy {np.__version__}, {platform.machine()}.")
+
+
+STEPS = {
+    "scoring": "scoring",
+    "learning rules": "rules",
+    "valuing rules": "valuing",
+    "drawing frontiers": "frontiers",
+    "looking for doubts": "doubts",
+}
+
+
+def whole(rows: int) -> dict[str, float]:
+    """Run everything on simulated customers; seconds per step and peak memory in GiB."""
+    from upliftlab.targeting.asked import Ask
+    from upliftlab.targeting.price_sheet import Prices, PriceSheet
+    from upliftlab.targeting.run import answer
+
+    table = customers(rows)
+    rates = np.array([[0.35, -1.0]] * 2)
+    nothing = np.zeros(2)
+    sheet = PriceSheet(
+        arms=table.arms,
+        names=table.components,
+        profit=Prices(rates=rates, constant=nothing),
+        cost=Prices(rates=np.array([[0.0, 1.0]] * 2), constant=nothing),
+        gmv=Prices(rates=np.array([[1.0, 0.0]] * 2), constant=nothing),
+        whose="gmv_platform",
+        counts={},
+    )
+    ask = Ask(shares=(0.5, 0.5), eligible=rows, budget=0.3)
+    marks: list[tuple[str, float]] = []
+    begin = time.perf_counter()
+    answer(table, ask, sheet, progress=lambda step: marks.append((step, time.perf_counter())))
+    end = time.perf_counter()
+    ends = [at for _, at in marks[1:]] + [end]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    steps = {step: to - at for (step, at), to in zip(marks, ends, strict=True)}
+    return {**steps, "all": end - begin, "peak": peak}
+
+
+def customers(rows: int):  # noqa: ANN201 - a ScoreTable, imported when needed
+    """Zero-inflated sales that new customers raise with a coupon, redeemed by buyers only."""
+    from upliftlab.data.score_table import ScoreTable
+
+    rng = np.random.default_rng(1)
+    columns = {f"x{j}": rng.normal(size=rows).astype(np.float32) for j in range(COLUMNS)}
+    arm = rng.integers(0, 2, rows).astype(np.int8)
+    lift = 0.6 * (columns["x0"] > 0) * arm
+    chance = 1 / (1 + np.exp(2.0 - 0.5 * columns["x1"] - lift))
+    bought = rng.random(rows, dtype=np.float32) < chance
+    gmv = bought * rng.lognormal(3.0, 0.7, rows).astype(np.float32)
+    coupon = bought * arm * 3.0 * (rng.random(rows, dtype=np.float32) < 0.6)
+    y = np.asfortranarray(np.column_stack([gmv, coupon]).astype(np.float32))
+    return ScoreTable(
+        features=columns, y=y, components=("gmv_platform", "merchant_coupon"), idle=(),
+        arm=arm, arms=("none", "coupon"), stratum=None, strata=(), cluster=None, total=rows,
+    )  # fmt: skip
+
+
+def scored(rows: int) -> str:
+    """Score a Parquet file by the SQL of a tree and of a model of 150 trees."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from upliftlab.data.rule_scorer import score_file
+    from upliftlab.targeting.exports import Exported, sql
+    from upliftlab.targeting.fast_dr import fit_fast_dr
+    from upliftlab.targeting.features import fit_encoding
+    from upliftlab.targeting.policy_tree import fit_tree
+    from upliftlab.targeting.rules import model_rule
+
+    few = customers(50_000)
+    code = fit_encoding(few.features)
+    x = code.matrix(few.features)
+    gain = few.y[:, 0] * 0.35 - few.y[:, 1]
+    contrast = np.where(few.arm == 1, 2.0, -2.0) * gain
+    rules = {
+        "tree": fit_tree(x, np.column_stack([0 * contrast, contrast]), depth=2),
+        "model of 150 trees": model_rule(fit_fast_dr(x, contrast)),
+    }
+    said = []
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "rows.parquet"
+        step = 1_000_000
+        schema = pa.schema([(f"x{j}", pa.float32()) for j in range(COLUMNS)])
+        with pq.ParquetWriter(source, schema) as writer:
+            for begin in range(0, rows, step):
+                rng = np.random.default_rng(begin)
+                n = min(step, rows - begin)
+                writer.write_table(
+                    pa.table([rng.normal(size=n).astype(np.float32) for _ in range(COLUMNS)],
+                             schema=schema)
+                )  # fmt: skip
+        for name, rule in rules.items():
+            text = sql(Exported(rule=rule, encoding=code, arms=few.arms))
+            begin = time.perf_counter()
+            score_file(text, source, Path(folder) / f"{name}.parquet", needs=[])
+            said.append(f"{name} {time.perf_counter() - begin:.1f} s")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    return f"{', '.join(said)}; peak {peak:.2f} GiB"
+
+
+if __name__ == "__main__":
+    main()

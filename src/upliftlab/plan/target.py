@@ -1,0 +1,112 @@
+"""What may a plan say about who should get what?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, PlainValidator, ValidationInfo, WithJsonSchema
+
+from upliftlab.components import ALIASES, COUNTS, NAMES
+from upliftlab.errors import DefinitionError
+from upliftlab.plan.definition import (
+    Amount,
+    Columns,
+    Definition,
+    Hurdle,
+    NamedValues,
+    Share,
+    Whole,
+    word_in,
+)
+from upliftlab.plan.parts import nothing_chosen
+from upliftlab.plan.quantities import Rate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+RULES = ("choose", "tree", "model")
+LEARNERS = ("choose", "fast", "linear", "forest", "causal_forest", "x", "t", "s")
+DESIGNS = ("user_split", "cluster_split")
+
+
+def _rule(found: object, info: ValidationInfo) -> str:
+    return word_in(found, info, RULES)
+
+
+def _learner(found: object, info: ValidationInfo) -> str:
+    return word_in(found, info, LEARNERS)
+
+
+RuleWord = Annotated[str, PlainValidator(_rule), WithJsonSchema({"enum": list(RULES)})]
+LearnerWord = Annotated[str, PlainValidator(_learner), WithJsonSchema({"enum": list(LEARNERS)})]
+
+
+class Target(Definition):
+    """Who should get what, learned on one half of the units and valued on the other.
+
+    Attributes:
+        features: Columns known before assignment that a rule may use; the declared segments
+            and the standard customer columns at hand unless said.
+        budget: Most to spend on the treatment of all eligible units.
+        iroi_at_least: Least extra profit per unit of money spent, for the whole rule.
+        at_most: Largest share of units that may be treated.
+        at_least: Count component -> least extra number over all eligible units.
+        keep_random: Share of units left to chance under the rule, to measure it next time.
+        fair_across: Columns whose groups are compared: who is treated, and what they gain.
+        learner: Which learner ranks units; ``choose`` takes the best of several.
+        rule: A small tree that can be read, a model, or the better of both.
+        depth: Of the tree.
+        seed: Of the split and of everything random.
+    """
+
+    features: Columns = ()
+    budget: Amount | None = None
+    iroi_at_least: Hurdle | None = None
+    at_most: Share | None = None
+    at_least: NamedValues[Whole] = Field(default_factory=nothing_chosen, validate_default=True)
+    keep_random: Share = Field(default_factory=lambda: Rate.parse("5%", "keep_random"))
+    fair_across: Columns = ()
+    learner: LearnerWord = "choose"
+    rule: RuleWord = "choose"
+    depth: Whole = 2
+    seed: Whole = 1
+
+
+def target_rules(
+    valid: Mapping[str, Any],
+) -> Iterator[tuple[tuple[str | int, ...], DefinitionError]]:
+    """Find what contradicts a plan that asks who should get what."""
+    target = valid.get("target")
+    if target is None:
+        return
+    design = valid.get("design")
+    if design not in DESIGNS:
+        wanted = "design: user_split"
+        yield ("target",), DefinitionError.needs_beside("target", wanted, str(design))
+    data = valid.get("data")
+    if data is not None and data.grain == "cells":
+        example = "{file: units.csv, money: yuan}"
+        yield (
+            ("data",),
+            DefinitionError.missing_key("data of a plan with target", "units", example),
+        )
+    for name in target.features:
+        if name in NAMES or name in {"unit", "arm", "assigned_at"}:
+            message = (
+                f"target.features names {name!r}, which is measured after assignment; a rule "
+                "may use only what was known before. Take it out, or name a column of the "
+                "customer snapshot."
+            )
+            yield ("target", "features"), DefinitionError(message)
+    for name in target.at_least:
+        if ALIASES.get(name, name) not in COUNTS:
+            yield (
+                ("target", "at_least", name),
+                DefinitionError.unknown_word("target.at_least", name, COUNTS),
+            )
+    if not 1 <= target.depth <= 3:
+        fix = "write 1, 2 or 3"
+        yield (
+            ("target", "depth"),
+            DefinitionError.unreadable("target.depth", str(target.depth), fix),
+        )

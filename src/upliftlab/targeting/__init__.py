@@ -1,0 +1,1 @@
+"""Whom to treat, how deep, and up to which budget: rules valued in profit."""

@@ -1,0 +1,111 @@
+"""What does a plan ask of targeting, in plain numbers?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from upliftlab.components import ALIASES
+from upliftlab.plan.currencies import currency_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from upliftlab.experiment import Experiment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What rules may use, must respect and are judged by; money in minor units.
+
+    Attributes:
+        shares: Share of units assigned to each arm, the control first; None where nobody set
+            them, so that they are estimated.
+        eligible: Units that a rule would reach; 0 takes those of the test.
+        budget: Most campaign money per eligible unit; NaN-free: None for no limit.
+        iroi_at_least: Least extra profit per unit of campaign money, for the whole rule.
+        at_most: Largest share of units that may be treated.
+        at_least: Count component -> least extra number per eligible unit.
+        keep_random: Share of units left to chance.
+        fair_across: Columns whose groups are compared.
+        learner: Which learner ranks units; "choose" compares several.
+        rule: "choose", "tree" or "model".
+        depth: Of the tree.
+        level: Confidence level.
+        window: Words for the window of the outcome, such as "within 60 days".
+        unit: Of what, in the words of the page.
+        salt: What the draw that is left to chance hangs on.
+        seed: Of everything random.
+        main: Main unit of money, in words.
+        scale: Minor units per main unit.
+    """
+
+    shares: tuple[float, ...] | None = None
+    eligible: int = 0
+    budget: float | None = None
+    iroi_at_least: float | None = None
+    at_most: float | None = None
+    at_least: Mapping[str, float] = field(default_factory=dict)
+    keep_random: float = 0.05
+    fair_across: tuple[str, ...] = ()
+    learner: str = "choose"
+    rule: str = "choose"
+    depth: int = 2
+    level: float = 0.95
+    window: str = ""
+    unit: str = "unit"
+    salt: str = "upliftlab"
+    seed: int = 1
+    main: str = "minor units"
+    scale: int = 1
+
+    def money(self, minor: float) -> str:
+        """Write an amount in main units.
+
+        Examples:
+            >>> Ask(main="yuan", scale=100).money(12.5)
+            '0.125 yuan'
+        """
+        return f"{minor / self.scale:.4g} {self.main}".replace("-", "−")
+
+
+def asked(experiment: Experiment, assigned: int) -> Ask:
+    """Read the plan's target block.
+
+    Args:
+        experiment: A plan with ``target``.
+        assigned: Units in the test, whom a roll-out reaches where the plan does not say.
+
+    Raises:
+        ValueError: When the plan has no target block.
+    """
+    target = experiment.target
+    if target is None:
+        raise ValueError("the plan has no target block")
+    eligible = experiment.eligible_customers or assigned
+    arms = [experiment.control, *experiment.treatments]
+    shares = tuple(0.0 if arm.share is None else float(arm.share) for arm in arms)
+    days = experiment.follow_up
+    currency = currency_of(experiment.currency)
+    return Ask(
+        shares=tuple(share / sum(shares) for share in shares),
+        eligible=eligible,
+        budget=None if target.budget is None else float(target.budget.minor) / eligible,
+        iroi_at_least=None if target.iroi_at_least is None else float(target.iroi_at_least),
+        at_most=None if target.at_most is None else float(target.at_most),
+        at_least={ALIASES.get(name, name): n / eligible for name, n in target.at_least.items()},
+        keep_random=float(target.keep_random),
+        fair_across=tuple(target.fair_across),
+        learner=target.learner,
+        rule=target.rule,
+        depth=target.depth,
+        level=float(experiment.decide.confidence),
+        window=f"within {days} days of assignment"
+        if days and experiment.grain == "orders"
+        else "",
+        unit=experiment.unit,
+        salt=experiment.name,
+        seed=target.seed,
+        main=currency.main,
+        scale=currency.scale,
+    )

@@ -1,0 +1,96 @@
+"""Would the rule be there without a treatment, with another seed, or under an unseen cause?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from upliftlab.targeting.confounding import sensitivity
+from upliftlab.targeting.halves import split
+from upliftlab.targeting.learners import sampled_rows
+from upliftlab.targeting.lessons import Groundwork
+from upliftlab.targeting.observed import observed
+from upliftlab.targeting.placebo import placebo_treatment, seed_stability
+from upliftlab.targeting.taught import TREE, taught_by
+from upliftlab.targeting.worths import picked
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from upliftlab.data.score_table import ScoreTable
+    from upliftlab.targeting.asked import Ask
+    from upliftlab.targeting.halves import Half
+    from upliftlab.targeting.price_sheet import PriceSheet
+
+    Ints = NDArray[np.integer[Any]]
+
+ROWS = 40_000
+"""Units of each half that rules are learned from again, at most."""
+
+DRAWS = 3
+SEEDS = 3
+
+
+def doubts(second: Half, ask: Ask, sheet: PriceSheet, arm: Ints) -> tuple[str, ...]:
+    """Say how a placebo, other seeds and, where nobody assigned, unseen causes change it.
+
+    Trees are learned again on at most 40,000 units: the sentences speak of the procedure, not
+    of the exported rule's own number.
+
+    Args:
+        second: Valuing half.
+        ask: What the plan asks.
+        sheet: Prices.
+        arm: What the exported rule gives to the valuing half, shape (n,).
+    """
+    quick = replace(
+        ask, rule=TREE, depth=1, learner="fast", budget=None, iroi_at_least=None, at_most=None,
+        at_least={},
+    )  # fmt: skip
+    few = second.table.take(sampled_rows(second.material.lessons, ROWS, seed=ask.seed))
+    placebo = placebo_treatment(
+        lambda arms: _gain(replace(few, arm=np.asarray(arms, dtype=np.int8)), quick, sheet),
+        few.arm,
+        stratum=few.stratum,
+        cluster=few.cluster,
+        draws=DRAWS,
+        seed=ask.seed,
+    )
+    seeds = seed_stability(
+        lambda seed: _arms(few, replace(quick, seed=seed), sheet, second.material.x),
+        range(ask.seed, ask.seed + SEEDS),
+    )
+    size = f"On {len(few.arm):,} units:"
+    found = [f"{size} {placebo.sentence(ask.money)}", f"{size} {seeds.sentence()}"]
+    if ask.shares is None:
+        found += _unseen(second, arm, ask)
+    return tuple(found)
+
+
+def _gain(table: ScoreTable, ask: Ask, sheet: PriceSheet) -> float:
+    """Lead of a tree over the best of all or none, on units it was not learned from."""
+    first, second, _ = split(table, ask, sheet)
+    taught = taught_by(first.material, ask)
+    arm = taught.rules[TREE].arms_of(second.material.x)
+    value = second.material.profit.value
+    return float((picked(value, arm) - value[:, taught.best]).mean())
+
+
+def _arms(table: ScoreTable, ask: Ask, sheet: PriceSheet, x: NDArray[np.float32]) -> Ints:
+    first, _, _ = split(table, ask, sheet)
+    return taught_by(first.material, ask).rules[TREE].arms_of(x)
+
+
+def _unseen(second: Half, arm: Ints, ask: Ask) -> list[str]:
+    """How strong an unseen cause must be, where assignment was not designed."""
+    chances = Groundwork(lesson=second.material.lessons, seed=ask.seed).chances
+    seen = observed(
+        second.material.profit.value,
+        second.outcome,
+        second.table.arm,
+        chances,
+        cluster=second.table.cluster,
+    )
+    return list(sensitivity(seen, arm, level=ask.level).sentences())

@@ -1,0 +1,306 @@
+"""How does a rule leave this house: as SQL and as JSON that give the same answer?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from upliftlab.errors import UpliftlabError
+from upliftlab.targeting.features import MISSING, Encoding
+from upliftlab.targeting.rules import (
+    CONSTANT,
+    LEAF,
+    MODEL,
+    TREE,
+    ConstantRule,
+    Exploration,
+    ModelRule,
+    Nodes,
+    TreeRule,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from upliftlab.targeting.features import Column
+    from upliftlab.targeting.rules import Rule
+
+VERSION = 1
+DIALECTS = ("duckdb", "spark")
+GREATEST = "3.4028235e38"
+"""Greatest float32: what lies beyond it, and NaN, counts as missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """A rule with all that it takes to apply it to other units.
+
+    Attributes:
+        rule: Over the columns of the encoding.
+        encoding: From raw columns to numbers.
+        arms: Labels, control first.
+        unit: Column of the unit's id, for what is left to chance.
+        exploration: What is left to chance; None for nothing.
+    """
+
+    rule: Rule
+    encoding: Encoding
+    arms: tuple[str, ...]
+    unit: str = "unit"
+    exploration: Exploration | None = None
+
+    def arms_of(self, columns: Mapping[str, Column]) -> NDArray[np.intp]:
+        """Return the rule's arm of each unit by position, shape (n,), without chance."""
+        return self.rule.arms_of(self.encoding.matrix(columns))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Raw columns that the rule asks for."""
+        sources = self.encoding.sources
+        return tuple(dict.fromkeys(sources[j] for j in sorted(self.rule.used)))
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Columns that a table to be scored must have."""
+        explore = self.exploration
+        has_chance = explore is not None and explore.share > 0
+        return (*self.columns, *([self.unit] if has_chance else []))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        explore = self.exploration
+        return {
+            "upliftlab_rule": VERSION,
+            "kind": self.rule.kind,
+            "arms": list(self.arms),
+            "unit": self.unit,
+            "columns": list(self.columns),
+            "exploration": None if explore is None else explore.to_dict(),
+            "rule": _rule_dict(self.rule),
+            "encoding": self.encoding.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Exported:
+        """Read what ``to_dict`` wrote.
+
+        Raises:
+            UpliftlabError: When it is no rule, or one of a later version.
+        """
+        version = found.get("upliftlab_rule") if isinstance(found, dict) else None
+        if version != VERSION:
+            raise UpliftlabError(
+                f"this JSON is no targeting rule of version {VERSION} (its upliftlab_rule is "
+                f"{version!r}); take targeting_rule.json from a report folder."
+            )
+        try:
+            explore = found["exploration"]
+            return cls(
+                rule=_READERS[found["kind"]](found["rule"]),
+                encoding=Encoding.from_dict(found["encoding"]),
+                arms=tuple(found["arms"]),
+                unit=found["unit"],
+                exploration=explore
+                and Exploration(
+                    share=explore["share"],
+                    chances=tuple(explore["chances"]),
+                    salt=explore["salt"],
+                ),
+            )
+        except (KeyError, TypeError) as damage:
+            raise UpliftlabError(
+                f"the targeting rule is damaged: {type(damage).__name__} at {damage}; take it "
+                "from the report folder again."
+            ) from damage
+
+
+def read_rule(text: str) -> Exported:
+    """Read a rule from JSON; nothing in it is executed.
+
+    Raises:
+        UpliftlabError: When the text is no rule.
+    """
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as damage:
+        raise UpliftlabError(f"the targeting rule is no JSON: {damage}.") from damage
+    return Exported.from_dict(found)
+
+
+def rule_from(path: Path, *, unit: str | None = None) -> Exported:
+    """Read a rule from a file.
+
+    Args:
+        path: Of targeting_rule.json.
+        unit: Column of the unit's id in the table to be scored; the rule's own unless said.
+
+    Raises:
+        UpliftlabError: When there is no such file, or it holds no rule.
+    """
+    if not path.is_file():
+        raise UpliftlabError(
+            f"there is no rule at {path}; take targeting_rule.json from a report folder."
+        )
+    found = read_rule(path.read_text(encoding="utf-8"))
+    return found if unit is None else replace(found, unit=unit)
+
+
+def sql(exported: Exported, dialect: str = "duckdb") -> str:
+    """Write the rule as one SQL expression whose value is the label of the arm.
+
+    Args:
+        exported: The rule.
+        dialect: "duckdb" or "spark".
+
+    Examples:
+        >>> import numpy as np
+        >>> from upliftlab.targeting.features import fit_encoding
+        >>> from upliftlab.targeting.policy_tree import fit_tree
+        >>> raw = {"days": np.array([1.0, 2.0, 3.0, 4.0])}
+        >>> code = fit_encoding(raw)
+        >>> worth = np.array([[0.0, -1.0], [0.0, -1.0], [0.0, 2.0], [0.0, 2.0]])
+        >>> tree = fit_tree(code.matrix(raw), worth, depth=1)
+        >>> text = sql(Exported(rule=tree, encoding=code, arms=("none", "c20")))
+        >>> text.startswith("CASE WHEN "), text[-36:]
+        (True, " <= 2.0e0 THEN 'none' ELSE 'c20' END")
+    """
+    if dialect not in DIALECTS:
+        raise UpliftlabError(f"there is no SQL dialect {dialect!r}; use one of {DIALECTS}.")
+    write = _Writer(exported=exported, dialect=dialect)
+    return write.with_chance(write.rule())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Writer:
+    """Writes parts of a rule in one dialect."""
+
+    exported: Exported
+    dialect: str
+
+    def rule(self) -> str:
+        rule = self.exported.rule
+        if isinstance(rule, ConstantRule):
+            return self.text(self.exported.arms[rule.arm])
+        if isinstance(rule, TreeRule):
+            return self.tree(rule.nodes, lambda v: self.text(self.exported.arms[int(v)]))
+        return self.model(rule)
+
+    def model(self, rule: ModelRule) -> str:
+        gains = [
+            " + ".join(["0e0", *(self.tree(nodes, _double) for nodes in trees)])
+            for trees in rule.trees
+        ]
+        arms, above = self.exported.arms, _double(rule.above)
+        if len(gains) == 1:
+            return (
+                f"CASE WHEN {gains[0]} > {above} THEN {self.text(arms[1])} "
+                f"ELSE {self.text(arms[0])} END"
+            )
+        top = f"GREATEST({', '.join(f'({each})' for each in gains)})"
+        whens = " ".join(
+            f"WHEN ({each}) = {top} THEN {self.text(arms[a + 1])}"
+            for a, each in enumerate(gains)
+        )
+        return f"CASE WHEN {top} <= {above} THEN {self.text(arms[0])} {whens} END"
+
+    def tree(self, nodes: Nodes, shown: Callable[[float], str], at: int = 0) -> str:
+        if nodes.feature[at] == LEAF:
+            return shown(nodes.value[at])
+        left = self.tree(nodes, shown, nodes.left[at])
+        right = self.tree(nodes, shown, nodes.right[at])
+        return f"CASE WHEN {self.goes_left(nodes, at)} THEN {left} ELSE {right} END"
+
+    def goes_left(self, nodes: Nodes, at: int) -> str:
+        code, level = self.source(nodes.feature[at])
+        threshold = nodes.threshold[at]
+        if level is not None:
+            text = (
+                f"COALESCE(CAST({self.name(code.name)} AS {self.string}), {self.text(MISSING)})"
+            )
+            # An indicator is 0 or 1: the split asks whether the unit has the level.
+            if 0 <= threshold < 1:
+                return f"{text} <> {self.text(level)}"
+            return "TRUE" if threshold >= 1 else "FALSE"
+        number = self.number(code.name, code.kind)
+        found = f"{number} <= {_double(threshold)}"
+        return f"({found} OR {number} IS NULL)" if nodes.nan_left[at] else found
+
+    def number(self, column: str, kind: str) -> str:
+        name = self.name(column)
+        if kind == "date":
+            seconds = (
+                f"EPOCH(CAST({name} AS TIMESTAMP))"
+                if self.dialect == "duckdb"
+                else f"CAST(CAST({name} AS TIMESTAMP_NTZ) AS DOUBLE)"
+            )
+            return f"CAST({seconds} / 86400e0 AS FLOAT)"
+        inside = f"ABS(CAST({name} AS DOUBLE)) <= {GREATEST}"
+        return f"CAST(CASE WHEN {inside} THEN {name} END AS FLOAT)"
+
+    def with_chance(self, rule: str) -> str:
+        explore, arms = self.exported.exploration, self.exported.arms
+        if explore is None or explore.share <= 0:
+            return rule
+        unit = f"CAST({self.name(self.exported.unit)} AS {self.string})"
+        drawn = f"MD5(CONCAT({self.text(explore.salt + '|')}, {unit}))"
+        ends = [explore.edge(sum(explore.chances[: a + 1])) for a in range(len(arms))]
+        whens = " ".join(
+            f"WHEN SUBSTR({drawn}, 9, 8) < {self.text(end)} THEN {self.text(arm)}"
+            for arm, end in zip(arms[:-1], ends, strict=False)
+        )
+        chance = f"CASE {whens} ELSE {self.text(arms[-1])} END"
+        edge = self.text(explore.edge(explore.share))
+        return f"CASE WHEN SUBSTR({drawn}, 1, 8) < {edge} THEN {chance} ELSE {rule} END"
+
+    def source(self, j: int) -> tuple[Any, str | None]:
+        """Column of a matrix column, and the level it stands for."""
+        at = 0
+        for code in self.exported.encoding.columns:
+            count = len(code.outputs)
+            if j < at + count:
+                return code, (code.levels[j - at] if code.kind == "text" else None)
+            at += count
+        raise UpliftlabError(f"the rule asks for column {j}, which its encoding lacks.")
+
+    def name(self, column: str) -> str:
+        mark = '"' if self.dialect == "duckdb" else "`"
+        return mark + column.replace(mark, mark * 2) + mark
+
+    def text(self, value: str) -> str:
+        if self.dialect == "duckdb":
+            return "'" + value.replace("'", "''") + "'"
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+    @property
+    def string(self) -> str:
+        return "VARCHAR" if self.dialect == "duckdb" else "STRING"
+
+
+def _double(value: float) -> str:
+    """A number that every engine reads as a double, digit by digit."""
+    shown = repr(float(value))
+    return shown if "e" in shown else f"{shown}e0"
+
+
+def _rule_dict(rule: Rule) -> dict[str, Any]:
+    if isinstance(rule, ConstantRule):
+        return {"arm": rule.arm}
+    if isinstance(rule, TreeRule):
+        return {"nodes": rule.nodes.to_dict()}
+    trees = [[nodes.to_dict() for nodes in trees] for trees in rule.trees]
+    return {"trees": trees, "above": rule.above}
+
+
+_READERS: dict[str, Callable[[Mapping[str, Any]], Rule]] = {
+    CONSTANT: lambda found: ConstantRule(arm=int(found["arm"])),
+    TREE: lambda found: TreeRule(nodes=Nodes.from_dict(found["nodes"])),
+    MODEL: lambda found: ModelRule(
+        trees=tuple(tuple(Nodes.from_dict(each) for each in trees) for trees in found["trees"]),
+        above=float(found["above"]),
+    ),
+}

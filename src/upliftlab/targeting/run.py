@@ -1,0 +1,327 @@
+"""Who should get what: learn on one half, value on the other, say what it earns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from upliftlab.errors import DesignError
+from upliftlab.targeting import ends, money_split, pictures
+from upliftlab.targeting.answer import Targeting
+from upliftlab.targeting.baselines import baselines, treat
+from upliftlab.targeting.doubts import doubts
+from upliftlab.targeting.exports import Exported, sql
+from upliftlab.targeting.halves import levels_of, split
+from upliftlab.targeting.learners import sample
+from upliftlab.targeting.lessons import Groundwork
+from upliftlab.targeting.rules import ConstantRule, Exploration
+from upliftlab.targeting.taught import TREE, taught_by
+from upliftlab.targeting.worths import Chosen, Held, fairness, picked, worth_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from upliftlab.checks import Check
+    from upliftlab.data.score_table import ScoreTable
+    from upliftlab.stats.estimate import Estimate
+    from upliftlab.targeting.answer import RuleWorth
+    from upliftlab.targeting.asked import Ask
+    from upliftlab.targeting.baselines import Baseline
+    from upliftlab.targeting.features import Encoding
+    from upliftlab.targeting.halves import Half
+    from upliftlab.targeting.price_sheet import PriceSheet
+    from upliftlab.targeting.rules import Rule
+    from upliftlab.targeting.taught import Taught
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.integer[Any]]
+
+RULE, EVERYBODY, NOBODY = "rule", "all", "none"
+BASELINE_ROWS = 200_000
+"""Units of the learning half that rules of thumb learn from, at most."""
+
+WORDS = {
+    "tree": "small tree",
+    "model": "model",
+    "random": "by chance",
+    "response": "most likely to buy",
+}
+
+
+def answer(
+    table: ScoreTable,
+    ask: Ask,
+    sheet: PriceSheet,
+    *,
+    later: Mapping[str, Estimate] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Targeting:
+    """Learn rules on one half of the units and value them on the other.
+
+    Args:
+        table: Units with what was known before assignment, arms and components.
+        ask: Limits, confidence, what is left to chance.
+        sheet: Prices of the table's components.
+        later: Arm -> extra profit after the coupon's validity.
+        progress: Called with the name of each step.
+
+    Raises:
+        DesignError: When arms or columns leave nothing to learn from.
+    """
+    tell = progress or (lambda _: None)
+    if len(table.arms) < 2:
+        raise DesignError("targeting needs a control arm and at least one treatment.")
+    case = learned_case(table, ask, sheet, tell)
+    first, second, taught, encoding = case.first, case.second, case.taught, case.encoding
+    tell("valuing rules")
+    learned = case.learned()
+    tried = next(rule for rule in learned if rule.name == taught.chosen)
+    verdict = case.verdict(tried)
+    exported = case.exported(verdict)
+    share = 1 - tried.treated[table.arms[0]]
+    rules = (*learned, *case.constants(), *case.thumbs(share))
+    tell("drawing frontiers")
+    seen = pictures.View(
+        half=second, held=case.held, model=taught.model, encoding=encoding, ask=ask
+    )
+    arm = exported.rule.arms_of(second.material.x)
+    spent = money_split.spends(second, sheet, case.likely(), later or {}, level=ask.level)
+    tell("looking for doubts")
+    found = doubts(second, ask, sheet, arm)
+    return Targeting(
+        verdict=verdict,
+        finding=_finding(verdict, ask),
+        estimand=_estimand(verdict, exported, len(second), ask),
+        learned=len(first),
+        valued=len(second),
+        features=tuple(dict.fromkeys(encoding.sources)),
+        dropped=dict(encoding.dropped),
+        learner=taught.learner,
+        candidates=taught.candidates,
+        rules=_in_order(rules, taught.chosen if verdict == RULE else case.constant),
+        tree=ends.leaves(taught.rules.get(TREE), encoding, second.material.x, case.held),
+        curve=pictures.by_share(seen),
+        frontier=pictures.by_budget(seen),
+        groups=pictures.groups(seen),
+        traits=pictures.traits(seen),
+        calibration=pictures.calibration(seen),
+        importance=taught.model.importance,
+        scores=pictures.cross_walk_of(seen),
+        spend=spent,
+        conflict=pictures.conflict(seen, first, sheet.whose),
+        fairness=fairness(arm, case.held, levels_of(second.table, ask.fair_across)),
+        exploration=case.left_to_chance(arm),
+        robustness=found,
+        rule=exported.to_dict(),
+        sql=sql(exported),
+        checks=(*_worst(first.checks, second.checks), *taught.checks),
+        notes=_notes(taught),
+    )
+
+
+def learned_case(
+    table: ScoreTable, ask: Ask, sheet: PriceSheet, tell: Callable[[str], None]
+) -> Case:
+    """Split, score and learn: all that a verdict rests on."""
+    tell("scoring")
+    first, second, encoding = split(table, ask, sheet)
+    tell("learning rules")
+    taught = taught_by(first.material, ask)
+    return Case(first=first, second=second, taught=taught, ask=ask, encoding=encoding)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Case:
+    """Both halves, what the first taught, and what the plan asks.
+
+    Attributes:
+        first: Learning half.
+        second: Valuing half.
+        taught: Rules.
+        ask: What the plan asks.
+        encoding: From columns to numbers.
+    """
+
+    first: Half
+    second: Half
+    taught: Taught
+    ask: Ask
+    encoding: Encoding
+
+    @cached_property
+    def held(self) -> Held:
+        """The valuing half, as rules are judged by it."""
+        return Held(
+            profit=self.second.material.profit,
+            cost=self.second.material.cost,
+            best=self.taught.best,
+            eligible=self.ask.eligible,
+            level=self.ask.level,
+        )
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Labels, control first."""
+        return self.held.profit.arms
+
+    @property
+    def chances(self) -> tuple[float, ...]:
+        """Chance of each arm for units that are left to it."""
+        return self.ask.shares or (1 / len(self.arms),) * len(self.arms)
+
+    @property
+    def constant(self) -> str:
+        """Name of the best of everybody or nobody."""
+        best = self.taught.best
+        return f"everybody:{self.arms[best]}" if best else "nobody"
+
+    def learned(self) -> list[RuleWorth]:
+        """Rules of the learning half, valued."""
+        x, sources = self.second.material.x, self.encoding.sources
+        return [
+            self._worth(
+                name,
+                WORDS[name],
+                "learned",
+                rule.arms_of(x),
+                features=tuple(dict.fromkeys(sources[j] for j in sorted(rule.used))),
+            )
+            for name, rule in self.taught.rules.items()
+        ]
+
+    def constants(self) -> list[RuleWorth]:
+        """Nobody, and every arm for everybody."""
+        n = len(self.second)
+        return [
+            self._worth(
+                f"everybody:{arm}" if a else "nobody",
+                f"{arm} for everybody" if a else "nobody",
+                "constant",
+                np.full(n, a),
+            )
+            for a, arm in enumerate(self.arms)
+        ]
+
+    def thumbs(self, share: float) -> list[RuleWorth]:
+        """Rules of thumb, for as many as the learned rule treats."""
+        found = []
+        for each in self._baselines:
+            arm: Ints | Floats = self._by_chance(share)
+            if each.name != "random":
+                priority, given = each.rank(self.second.material.x)
+                arm = treat(priority, given, share, seed=self.ask.seed)
+            if not each.is_constant:
+                found.append(
+                    self._worth(each.name, each.label, "baseline", arm, features=each.features)
+                )
+        return found
+
+    def likely(self) -> Floats:
+        """How likely each held-out unit is to buy without treatment, shape (n,)."""
+        response = next(each for each in self._baselines if each.name == "response")
+        return response.rank(self.second.material.x)[0]
+
+    @cached_property
+    def _baselines(self) -> tuple[Baseline, ...]:
+        few = sample(self.first.material.lessons, BASELINE_ROWS, seed=self.ask.seed)
+        ground = Groundwork(lesson=few, seed=self.ask.seed)
+        return baselines(few, max(self.taught.best, 1), groundwork=ground, seed=self.ask.seed)
+
+    def _by_chance(self, share: float) -> Floats:
+        """Shares of the arms where chance treats so many."""
+        found = np.zeros(len(self.arms))
+        found[max(self.taught.best, 1)] = share
+        found[0] += 1 - share
+        return found
+
+    def verdict(self, tried: RuleWorth) -> str:
+        """A rule only where it surely earns, and more than the best of all or none."""
+        if tried.against_best.is_above_zero and tried.value.is_above_zero:
+            return RULE
+        return EVERYBODY if self.taught.best else NOBODY
+
+    def exported(self, verdict: str) -> Exported:
+        """The rule that files hold: the one tried, or the best of everybody or nobody."""
+        rule: Rule = ConstantRule(arm=self.taught.best)
+        if verdict == RULE:
+            rule = self.taught.rules[self.taught.chosen]
+        return Exported(
+            rule=rule,
+            encoding=self.encoding,
+            arms=self.arms,
+            exploration=Exploration(
+                share=self.ask.keep_random, chances=self.chances, salt=self.ask.salt
+            ),
+        )
+
+    def left_to_chance(self, arm: Ints) -> tuple[float, float]:
+        """Share left to chance, and what the rule would earn more on that share."""
+        value = self.held.profit.value
+        by_rule = picked(value, arm).mean()
+        by_chance = picked(value, np.array(self.chances)).mean()
+        share = self.ask.keep_random
+        return share, float(share * (by_rule - by_chance))
+
+    def _worth(
+        self,
+        name: str,
+        label: str,
+        kind: str,
+        arm: Ints | Floats,
+        *,
+        features: tuple[str, ...] = (),
+    ) -> RuleWorth:
+        chosen = Chosen(name=name, label=label, kind=kind, arm=arm, features=features)
+        return worth_of(chosen, self.held)
+
+
+def _in_order(rules: Sequence[RuleWorth], exported: str) -> tuple[RuleWorth, ...]:
+    """The exported rule first, then by value."""
+    marked = [replace(rule, is_exported=rule.name == exported) for rule in rules]
+    return tuple(sorted(marked, key=lambda r: (not r.is_exported, -r.value.estimate)))
+
+
+def _finding(verdict: str, ask: Ask) -> str:
+    if verdict == RULE:
+        return "The rule earns more than the best of everybody or nobody, beyond doubt."
+    who = "everybody" if verdict == EVERYBODY else "nobody"
+    return f"No rule is shown to earn more than treating {who}, at {ask.level:.0%} confidence."
+
+
+def _estimand(verdict: str, exported: Exported, valued: int, ask: Ask) -> str:
+    what = (
+        f"this {exported.rule.kind}" if verdict == RULE else "the best of everybody or nobody"
+    )
+    window = f" {ask.window}" if ask.window else ""
+    return (
+        f"Extra profit per {ask.unit}{window} if units like the {valued:,} valued are treated "
+        f"by {what}, against treating nobody."
+    )
+
+
+def _worst(first: Sequence[Check], second: Sequence[Check]) -> tuple[Check, ...]:
+    """Each check of the two halves once: the worse of both."""
+    rank = {"fail": 0, "warn": 1, "info": 2, "pass": 3}
+    found: dict[str, Check] = {}
+    for check in (*first, *second):
+        known = found.get(check.name)
+        if known is None or rank[check.verdict] < rank[known.verdict]:
+            found[check.name] = check
+    return tuple(sorted(found.values(), key=lambda check: rank[check.verdict]))
+
+
+def _notes(taught: Taught) -> tuple[str, ...]:
+    dear = [f"{name}: {price:.3g}" for name, price in taught.prices.items() if price > 0]
+    if not dear:
+        return ()
+    return (
+        (
+            "Limits enter as prices found on the learning half (what one more unit would "
+            f"earn): {'; '.join(dear)}."
+        ),
+    )

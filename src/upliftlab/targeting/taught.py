@@ -1,0 +1,284 @@
+"""What does the learning half teach: which rules are there, and which one is tried?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from upliftlab.checks import FAIL, Check
+from upliftlab.errors import DesignError
+from upliftlab.targeting.allocation import Limit, allocate
+from upliftlab.targeting.boosting import bin_features, fit_shared
+from upliftlab.targeting.fast_dr import default_shape, fit_fast_dr
+from upliftlab.targeting.policy_tree import fit_tree
+from upliftlab.targeting.ranker import FAST, ranker
+from upliftlab.targeting.rules import model_rule
+from upliftlab.targeting.worths import joint_of, picked
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from upliftlab.targeting.answer import Candidate
+    from upliftlab.targeting.asked import Ask
+    from upliftlab.targeting.boosting import Bins
+    from upliftlab.targeting.fast_dr import FastDR
+    from upliftlab.targeting.lessons import Lesson
+    from upliftlab.targeting.rules import ModelRule, Rule
+    from upliftlab.targeting.scores import Worth
+
+    Matrix = NDArray[np.float32]
+    Floats = NDArray[np.float64]
+
+TREE, MODEL = "tree", "model"
+DEARER = 40
+"""How often prices of caps rise by a half until a tree keeps them."""
+
+ROOM = 1.02
+"""Ends of a tree are large: a cap may be passed by this factor."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Material:
+    """One half of the units, scored.
+
+    Attributes:
+        x: What rules may use, shape (n, P).
+        profit: Profit per unit and arm.
+        cost: Campaign money per unit and arm.
+        counts: Count component -> its number per unit and arm.
+        lessons: What each unit had and brought, for learners and rules of thumb.
+    """
+
+    x: Matrix
+    profit: Worth
+    cost: Worth
+    counts: Mapping[str, Worth]
+    lessons: Lesson
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Taught:
+    """What one half taught.
+
+    Attributes:
+        best: Arm that is best for everyone, within the limits; 0 is nobody.
+        rules: Name -> rule, learned on the whole half.
+        chosen: Name of the rule that is tried on the other half.
+        model: Predicts what each treatment adds.
+        prices: Limit -> what one more unit of it would earn.
+        learner: Which learner the model is.
+        candidates: Learners that were compared.
+        checks: Limits that cannot be kept.
+    """
+
+    best: int
+    rules: Mapping[str, Rule]
+    chosen: str
+    model: FastDR
+    prices: Mapping[str, float]
+    learner: str = "fast"
+    candidates: tuple[Candidate, ...] = ()
+    checks: tuple[Check, ...] = ()
+
+
+def taught_by(half: Material, ask: Ask) -> Taught:
+    """Learn rules on one half.
+
+    Limits become prices first: what a budget, a cap or a target costs is found on predictions
+    for folds that the model has not seen, and scores are priced again with it. Trees and model
+    are learned on these; of all that the plan allows, the simplest within one standard error
+    of the best is tried, fold against fold.
+
+    Args:
+        half: Units to learn from.
+        ask: What the plan asks.
+    """
+    bins = bin_features(half.x)
+    limits = _limits(half, ask)
+    checks: tuple[Check, ...] = ()
+    try:
+        prices = _priced(half, bins, limits, ask) if limits else np.zeros(0)
+    except DesignError as refusal:
+        checks = (Check(name="limits", verdict=FAIL, message=str(refusal)),)
+        prices = np.zeros(len(limits))
+    worth = _repriced(half, limits, prices)
+    contrast = worth[:, 1:] - worth[:, :1]
+    fold = half.profit.fold
+    assert fold is not None  # noqa: S101 - component_scores sets it
+    ranked = ranker(
+        half.lessons,
+        contrast,
+        fold,
+        bins=bins,
+        asked=FAST if prices.any() else ask.learner,
+        seed=ask.seed,
+    )
+    chosen, depth = _chosen(half, worth, bins, ask)
+    rules: dict[str, Rule] = {}
+    caps = [limit for limit in limits if limit.most >= 0] if not checks else []
+    if ask.rule != MODEL:
+        rules[TREE] = _tree_within(half, limits, prices, caps, depth or ask.depth)
+    if ask.rule != TREE:
+        rules[MODEL] = _model_within(model_rule(ranked.model), half, caps)
+    return Taught(
+        best=int(worth.mean(axis=0, dtype=np.float64).argmax()),
+        rules=rules,
+        chosen=chosen,
+        model=ranked.model,
+        learner=ranked.learner,
+        candidates=ranked.candidates,
+        prices={limit.name: float(p) for limit, p in zip(limits, prices, strict=True)},
+        checks=checks,
+    )
+
+
+def _repriced(half: Material, limits: Sequence[Limit], prices: Floats) -> Matrix:
+    """Profit less what is used up of every limit, at its price."""
+    worth = half.profit.value
+    for price, limit in zip(prices, limits, strict=True):
+        if price:
+            worth = worth - (price * limit.use).astype(np.float32)
+    return worth
+
+
+def _tree_within(
+    half: Material, limits: Sequence[Limit], prices: Floats, caps: Sequence[Limit], depth: int
+) -> Rule:
+    """The best tree whose ends keep the caps: dearer until they do."""
+    for _ in range(DEARER):
+        rule = fit_tree(half.x, _repriced(half, limits, prices), depth=depth)
+        arm = rule.arms_of(half.x)
+        if all(_used(cap, arm) <= ROOM * cap.most for cap in caps):
+            break
+        capped = np.array([limit in caps for limit in limits])
+        prices = np.where(capped, np.maximum(prices, 1e-3) * 1.5, prices)
+    return rule
+
+
+def _model_within(rule: ModelRule, half: Material, caps: Sequence[Limit]) -> ModelRule:
+    """The model with the least gain asked for at which the caps are kept."""
+    if not caps:
+        return rule
+    gain = rule.gains_of(half.x)
+    arm, top = gain.argmax(axis=1) + 1, gain.max(axis=1)
+    order = np.argsort(-top, kind="stable")
+    within = np.flatnonzero(top[order] > rule.above)
+    for cap in caps:
+        used = np.cumsum(picked(cap.use, arm)[order]) / len(order)
+        kept = np.flatnonzero(used[within] <= cap.most)
+        within = within[: kept[-1] + 1] if len(kept) else within[:0]
+    if len(within) == (top > rule.above).sum():
+        return rule
+    # Who comes next is not treated any more, nor whoever gains as little.
+    return replace(rule, above=float(top[order][len(within)]))
+
+
+def _used(limit: Limit, arm: NDArray[np.intp]) -> float:
+    return float(picked(limit.use, arm).mean())
+
+
+def _limits(half: Material, ask: Ask) -> list[Limit]:
+    """The plan's limits, per unit, against treating nobody."""
+    profit, cost = (_extra(each) for each in (half.profit, half.cost))
+    found = []
+    if ask.budget is not None:
+        found.append(Limit(name="the budget", use=cost, most=ask.budget))
+    if ask.iroi_at_least is not None:
+        use = ask.iroi_at_least * cost - profit
+        found.append(Limit(name="the return on campaign money", use=use, most=0.0))
+    if ask.at_most is not None:
+        use = np.ones_like(profit)
+        use[:, 0] = 0.0
+        found.append(Limit(name="the share treated", use=use, most=ask.at_most))
+    for name, least in ask.at_least.items():
+        use = -_extra(half.counts[name])
+        found.append(Limit(name=f"at least {least:.4g} {name} per unit", use=use, most=-least))
+    return found
+
+
+def _extra(worth: Worth) -> Matrix:
+    return worth.value - worth.value[:, :1]
+
+
+def _priced(half: Material, bins: Bins, limits: list[Limit], ask: Ask) -> Floats:
+    """Multipliers at which predicted gains keep the limits."""
+    tables = [_extra(half.profit), *(limit.use for limit in limits)]
+    predicted = _predicted(half, bins, tables, ask.seed)
+    asked = [
+        Limit(name=limit.name, use=table, most=limit.most)
+        for limit, table in zip(limits, predicted[1:], strict=True)
+    ]
+    return np.array(allocate(predicted[0], asked).prices)
+
+
+def _predicted(half: Material, bins: Bins, tables: list[Matrix], seed: int) -> list[Matrix]:
+    """Predict several amounts per arm, fold by fold, on trees grown for the first."""
+    fold = half.profit.fold
+    assert fold is not None  # noqa: S101 - component_scores sets it
+    arms = tables[0].shape[1]
+    out = [np.zeros_like(table) for table in tables]
+    for a in range(1, arms):
+        y = np.stack([table[:, a] for table in tables], axis=1)
+        for f in np.unique(fold):
+            rows, rest = np.flatnonzero(fold != f), np.flatnonzero(fold == f)
+            model = fit_shared(
+                bins, y, guide=y[:, 0], shape=default_shape(len(rows)), rows=rows, seed=seed
+            )
+            found = model.predict(half.x[rest])
+            for k, table in enumerate(out):
+                table[rest, a] = found[:, k]
+    return out
+
+
+def _chosen(half: Material, worth: Matrix, bins: Bins, ask: Ask) -> tuple[str, int]:
+    """The simplest rule within one standard error of the best, fold against fold.
+
+    Rules stand in order: trees from depth one on, then the model.
+
+    Returns:
+        Name, and depth of the tree.
+    """
+    tries = [(TREE, depth) for depth in range(1, ask.depth + 1)] if ask.rule != MODEL else []
+    if ask.rule != TREE:
+        tries.append((MODEL, 0))
+    if len(tries) == 1:
+        return tries[0]
+    earned = np.stack([_earned(half, worth, bins, each, ask) for each in tries], axis=1)
+    best = int(earned.mean(axis=0).argmax())
+    for i, each in enumerate(tries[:best]):
+        rows = {"lead": earned[:, best] - earned[:, i]}
+        lead = joint_of(rows, half.profit.cluster).estimate("lead")
+        if not lead.estimate > lead.std_error:
+            return each
+    return tries[best]
+
+
+def _earned(
+    half: Material, worth: Matrix, bins: Bins, one: tuple[str, int], ask: Ask
+) -> Floats:
+    """What each unit is worth under a rule learned on the other folds, shape (n,)."""
+    name, depth = one
+    fold = half.profit.fold
+    assert fold is not None  # noqa: S101 - component_scores sets it
+    out = np.zeros(len(worth))
+    for f in np.unique(fold):
+        rows, rest = np.flatnonzero(fold != f), np.flatnonzero(fold == f)
+        if name == TREE:
+            arm = fit_tree(half.x[rows], worth[rows], depth=depth).arms_of(half.x[rest])
+        else:
+            contrast = worth[:, 1:] - worth[:, :1]
+            model = fit_fast_dr(None, contrast, bins=bins, rows=rows, seed=ask.seed)
+            arm = arms_by(model.predict(half.x[rest]))
+        out[rest] = picked(worth[rest], arm)
+    return out
+
+
+def arms_by(gain: NDArray[np.floating[Any]]) -> NDArray[np.intp]:
+    """The arm with the largest predicted gain, control where none is above 0."""
+    best = gain.argmax(axis=1)
+    top = np.take_along_axis(gain, best[:, None], axis=1)[:, 0]
+    return np.where(top > 0, best + 1, 0)

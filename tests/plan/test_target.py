@@ -1,0 +1,97 @@
+"""A plan says who should get what in a few keys, and every contradiction is a sentence."""
+
+from __future__ import annotations
+
+import pytest
+
+from upliftlab.errors import DefinitionError
+from upliftlab.experiment import Experiment
+
+SPLIT = {"none": {"share": "50%", "control": True}, "coupon": {"share": "50%", "coupon": 20}}
+
+
+def plan(**changes):
+    """Make a small plan with a target."""
+    values = {"name": "spring", "kind": "custom", "arms": SPLIT, "target": {}} | changes
+    return Experiment(**values)
+
+
+def test_an_empty_target_takes_every_default():
+    """Asking is enough: the rest has defaults, and 5 % stay with chance."""
+    target = plan().target
+
+    assert (target.rule, target.learner, target.depth) == ("choose", "choose", 2)
+    assert float(target.keep_random.value) == 0.05
+
+
+def test_a_plan_without_target_keeps_its_fingerprint():
+    """What is not asked for is not promised."""
+    assert (
+        plan(target=None).fingerprint
+        == Experiment(name="spring", kind="custom", arms=SPLIT).fingerprint
+    )
+    assert plan().fingerprint != plan(target=None).fingerprint
+
+
+OVER_TIME = {
+    "design": "switchback",
+    "period": "day",
+    "arms": {"none": {"control": True}, "coupon": {"coupon": 20}},
+}
+CELLS = {"data": {"cells": {"file": "cells.csv", "money": "yuan"}}, "costs": {"margin": "35%"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"target": {"features": ["orders"]}},
+            (
+                "target.features names 'orders', which is measured after assignment; a rule "
+                "may use only what was known before. Take it out, or name a column of the "
+                "customer snapshot."
+            ),
+        ),
+        ({"target": {"depth": 7}}, "target.depth is '7'; write 1, 2 or 3."),
+        (
+            {"target": {"rule": "tre"}},
+            "target.rule is 'tre'; allowed: ['choose', 'model', 'tree']. Did you mean 'tree'?",
+        ),
+        (
+            {"target": {"learner": "quick"}},
+            (
+                "target.learner is 'quick'; allowed: ['causal_forest', 'choose', 'fast', "
+                "'forest', 'linear', 's', 't', 'x']."
+            ),
+        ),
+        (
+            OVER_TIME,
+            (
+                "'target' goes with design: user_split, and 'switchback' was given; leave "
+                "'target' out."
+            ),
+        ),
+        (
+            CELLS,
+            (
+                "data of a plan with target needs the key 'units'; add for example units: "
+                "{file: units.csv, money: yuan}."
+            ),
+        ),
+    ],
+)
+def test_contradictions_are_named(changes, said):
+    """Who asked, what was found, what is allowed."""
+    with pytest.raises(DefinitionError) as error:
+        plan(**changes)
+
+    assert str(error.value) == said
+
+
+def test_at_least_counts_events_not_money():
+    """A floor is a number of customers or orders."""
+    assert plan(target={"at_least": {"new_customers": 1000}}).target.at_least == {
+        "new_customers": 1000
+    }
+    with pytest.raises(DefinitionError, match=r"target\.at_least is 'kept_sales'"):
+        plan(target={"at_least": {"kept_sales": 1000}})
