@@ -1,8 +1,8 @@
 """Published bounds of group-sequential designs.
 
-Origin: tables of Jennison and Turnbull (2000), chapter 2, for Pocock and O'Brien-Fleming; gsDesign
-3.6 (R) `tests/testthat/test-base.R`, `_snaps/independent-test-gsBoundSummary.md` and
-`print.gsDesign.md` for Hwang-Shih-DeCani, inflation and futility; Spotify's confidence
+Origin: tables of Jennison and Turnbull (2000), chapter 2, for Pocock and O'Brien-Fleming;
+gsDesign (R, read 2026-07-31) `tests/testthat/test-base.R`,
+`_snaps/independent-test-gsBoundSummary.md` and `print.gsDesign.md` for Hwang-Shih-DeCani, inflation and futility; Spotify's confidence
 `tests/frequentist/test_bounds.py` for the power family past its end; ExpAn
 `tests/tests_core/test_early_stopping.py` for the value of the spending function. Where no
 program is named the numbers were integrated independently (801-point Simpson recursion).
@@ -215,3 +215,57 @@ def test_futility_bounds_of_gsdesign():
     assert found.upper == pytest.approx([3.0107, 2.5465, 1.9992], abs=BOUND)
     assert found.lower == pytest.approx([-0.2387, 0.9411, 1.9992], abs=BOUND)
     assert (found.drift / fixed) ** 2 == pytest.approx(1.0699, abs=BOUND)
+
+
+def test_binding_and_non_binding_futility_of_five_looks():
+    """gsDesign `print.gsDesign.md`, test types 3 and 4: z to two digits."""
+    late, early = (Spending(family="hwang_shih_decani", parameter=g) for g in (-4, -2))
+    fixed = -special.ndtri(0.025) - special.ndtri(0.1)
+    tight = bounds_with_futility(late, early, looks(5), beta=0.1, binding=True)
+    loose = bounds_with_futility(late, early, looks(5), beta=0.1)
+
+    assert tight.upper == pytest.approx([3.25, 2.99, 2.69, 2.37, 1.97], abs=5.1e-3)
+    assert tight.lower == pytest.approx([-0.92, -0.07, 0.66, 1.32, 1.97], abs=5.1e-3)
+    assert (tight.drift / fixed) ** 2 == pytest.approx(1.069, abs=PRINTED_3)
+    assert crossing(tight).lower == pytest.approx(
+        [0.1777, 0.3135, 0.2708, 0.1527, 0.0602], abs=PRINTED_4
+    )
+    assert loose.lower == pytest.approx([-0.90, -0.04, 0.69, 1.36, 2.03], abs=5.1e-3)
+    assert crossing(loose).upper == pytest.approx(
+        [0.0006, 0.0013, 0.0028, 0.0062, 0.0117], abs=PRINTED_4
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "rho", "alpha", "beta", "largest", "average"),
+    [
+        (5, 2, 0.05, 0.05, 110.1, [63.4, 80.3, 63.4]),
+        (10, 3, 0.05, 0.05, 106.9, [63.1, 79.5, 63.1]),
+        (3, 2, 0.05, 0.1, 107.2, [68.1, 83.9, 73.8]),
+        (2, 2, 0.05, 0.2, 104.3, [74.5, 87.8, 84.6]),
+        (15, 3, 0.05, 0.2, 106.9, [62.2, 77.3, 73.0]),
+    ],
+)
+def test_power_family_with_binding_futility(number, rho, alpha, beta, largest, average):
+    """gsDesign `test-base.R`, "test.JT.Power.type3": Jennison and Turnbull's tables 4.x."""
+    spending = Spending(family="power", parameter=rho)
+    found = bounds_with_futility(
+        spending, spending, looks(number), alpha=alpha, beta=beta, binding=True
+    )
+    most = (found.drift / (special.ndtri(1 - alpha) - special.ndtri(beta))) ** 2
+    sizes = [100 * most * expected_information(found, f * found.drift) for f in (0, 0.5, 1)]
+
+    assert 100 * most == pytest.approx(largest, abs=0.051)
+    assert sizes == pytest.approx(average, abs=0.051)
+
+
+@pytest.mark.parametrize(
+    ("number", "shape", "power", "largest", "last"),
+    [(9, 0.1, 0.9, 1.048, 2.113), (6, 0.25, 0.8, 1.077, 2.154), (7, 0.4, 0.8, 1.159, 2.313)],
+)
+def test_wang_and_tsiatis(number, shape, power, largest, last):
+    """gsDesign `test-base.R`, "test.JT.WT"."""
+    bounds = bounds_by_shape(looks(number), shape=shape)
+
+    assert bounds.upper[-1] == pytest.approx(last, abs=PRINTED_3)
+    assert inflation(bounds, power=power) == pytest.approx(largest, abs=PRINTED_3)

@@ -401,9 +401,7 @@ class _Path:
         """Go on to the next look with those strictly between the bounds."""
         now, before, root = self._step
         later = self.times[self.k + 1 :]
-        narrow = (
-            math.sqrt((float(later[0]) - now**2) / float(later[0])) if len(later) else 1.0
-        )
+        narrow = math.sqrt((float(later[0]) - now**2) / float(later[0])) if len(later) else 1.0
         z, weight = _grid(self.drift * now, low, high, _fineness(min(narrow, root / now)))
         centre = self.z * before + self.drift * root**2
         gap = (z[:, None] * now - centre[None, :]) / root
@@ -417,7 +415,7 @@ def _fineness(narrow: float) -> int:
 
 
 def _grid(centre: float, low: float, high: float, r: int) -> tuple[Floats, Floats]:
-    """Points and Simpson weights between the bounds; dense in the middle, sparse in the tails."""
+    """Points and Simpson weights between the bounds, dense in the middle."""
     inner = -3 + 3 * np.arange(4 * r + 1) / (2 * r)
     tail = 3 + 4 * np.log(r / np.arange(r - 1, 0, -1))
     nodes = centre + np.concatenate([-tail[::-1], inner, tail])

@@ -48,7 +48,9 @@ class Spending:
         if self.family not in FAMILIES:
             raise UpliftlabError(f"spending is {self.family!r}; allowed: {sorted(FAMILIES)}.")
         if self.family == "power" and not self._parameter > 0:
-            raise UpliftlabError(f"power spending has exponent {self.parameter}; it must be > 0.")
+            raise UpliftlabError(
+                f"power spending has exponent {self.parameter}; it must be > 0."
+            )
         if not np.isfinite(self._parameter):
             raise UpliftlabError(f"{self.family} spending has parameter {self.parameter}.")
 
