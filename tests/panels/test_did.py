@@ -626,3 +626,18 @@ def test_impossible_numbers_are_refused(options):
     """Anticipation below zero makes a treated period the base; a level is a share."""
     with pytest.raises(UpliftlabError):
         did(table(), "sales", **options, **KEYS).to_pandas("simple")
+
+
+def test_a_start_after_the_panel_that_was_announced_in_it_is_nobody_s_control():
+    """Told in the last two periods: there it is no control, as if it started within."""
+    cohort = np.repeat(np.where(COHORT == 0, LENGTH + 2, COHORT), LENGTH)
+    rows = table(cohort=cohort)
+    told = did(rows, "sales", **KEYS, anticipation=2).effects
+    loud = rows.assign(
+        sales=rows.sales + 1e6 * ((rows.cohort == LENGTH + 2) & (rows.week > LENGTH - 1))
+    )
+    again = did(loud, "sales", **KEYS, anticipation=2).effects
+
+    assert again.att[told.forms.known] == pytest.approx(told.att[told.forms.known], abs=1e-6)
+    assert not told.forms.known.all()
+    assert did(rows, "sales", **KEYS).effects.forms.known.all()

@@ -137,3 +137,28 @@ def test_those_told_before_the_panel_ends_are_not_compared_with(panel):
 
     assert two.profit.profit.estimate == pytest.approx(one.profit.profit.estimate, rel=1e-9)
     assert two.profit.profit.std_error == pytest.approx(one.profit.profit.std_error, rel=1e-6)
+
+
+def test_a_wave_long_after_observe_is_nobody_s_special_case(panel):
+    """Where observe ends before a wave, the answer is that of a panel without its start."""
+    last = int(panel.start[panel.start < NEVER].max())
+    end = panel.periods[last - 3]
+    text = f"observe: {{start: {panel.periods[0]}, end: {end}}}\n"
+    never = replace(panel, start=np.where(panel.start == last, NEVER, panel.start))
+    one, two = (answer(plan(text), each) for each in (panel, never))
+
+    assert one.rollout.to_dict() == two.rollout.to_dict()
+    assert [wave.start for wave in one.rollout.waves].count("never") == 1
+
+
+def test_told_in_the_panel_and_started_after_it_is_one_wave_of_those_left(panel):
+    """Waves list who did not switch in one row, told or not."""
+    last = int(panel.start[panel.start < NEVER].max())
+    text = (
+        f"announced: 2 weeks\nobserve: {{start: {panel.periods[0]}, "
+        f"end: {panel.periods[last - 1]}}}\n"
+    )
+    waves = answer(plan(text), panel).rollout.waves
+
+    assert [wave.start for wave in waves].count("never") == 1
+    assert waves[-1].units == int((panel.start >= last).sum())

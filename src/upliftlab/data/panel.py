@@ -28,8 +28,9 @@ class Panel:
         names: Components, K in all.
         periods: Labels of the periods in order, T in all.
         start: Position in ``periods`` of each unit's first treated period, shape [N];
-            ``NEVER`` for units that are not treated in the panel; 0 for units treated
-            throughout.
+            ``NEVER`` for units that are not treated in the panel; beyond the last for those
+            whose treatment begins after the panel and was announced in it; 0 for units
+            treated throughout.
         cluster: Cluster of each unit, 0 .. G - 1, shape [N]; each unit its own by default.
         weight: Weight of each unit, shape [N]; ones by default.
         x: Covariates known before treatment, shape [N, P]; none by default.

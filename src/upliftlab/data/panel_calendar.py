@@ -128,19 +128,26 @@ def opening(day: date, kind: str) -> date:
 
 
 def starts_of(
-    rows: Mapping[float, int], calendar: Calendar, *, column: str, label: str = "rows"
+    rows: Mapping[float, int],
+    calendar: Calendar,
+    *,
+    column: str,
+    label: str = "rows",
+    announced: int = 0,
 ) -> tuple[dict[float, int], tuple[str, ...]]:
     """Turn the starts that occur into positions, and say what was decided on the way.
 
     Empty (null, NaN, NaT, blank), 0 and infinity mean never treated, also side by side. A
     start before the first period means treated throughout (position 0); one after the last
-    means not treated in the panel (``NEVER``).
+    means not treated in the panel (``NEVER``), unless it was announced in it: then the
+    position is beyond the last, so that announced periods serve as nobody's control.
 
     Args:
         rows: Start -> rows that carry it; ``EMPTY`` for those that are not there.
         calendar: The periods.
         column: Column of the start, for messages.
         label: What ``rows`` counts.
+        announced: Periods before its start in which a unit knows of it.
 
     Raises:
         DataError: For starts below zero, and for 0 where 0 is a period too.
@@ -166,7 +173,8 @@ def starts_of(
     never = {s: n for s, n in rows.items() if _is_never(s, calendar)}
     others = {s: calendar.position(s) for s in rows if s not in never}
     placed = dict.fromkeys(never, NEVER)
-    placed |= {s: NEVER if j >= length else max(j, 0) for s, j in others.items()}
+    told = length + max(announced, 0)
+    placed |= {s: NEVER if j >= told else max(j, 0) for s, j in others.items()}
     return placed, tuple(_decided(rows, never, others, calendar, column=column, label=label))
 
 

@@ -32,6 +32,7 @@ def panel_of_frame(
     cluster: str | None = None,
     weight: str | None = None,
     covariates: Sequence[str] = (),
+    announced: int = 0,
 ) -> Panel:
     """Make a panel from a long data frame, one row per unit and period.
 
@@ -47,6 +48,7 @@ def panel_of_frame(
         cluster: Column of clusters, one per unit.
         weight: Column of weights, one per unit.
         covariates: Numeric columns; the value in the unit's first row counts.
+        announced: Periods before its start in which a unit knows of it.
 
     Raises:
         DataError: For missing columns, repeated unit-periods, units with two starts or
@@ -91,7 +93,7 @@ def panel_of_frame(
     y = _outcomes(frame, names, slot, count, length)
     first = np.empty(count, dtype=np.int64)
     first[code[::-1]] = np.arange(len(frame))[::-1]
-    begins, notes = _starts(frame[start], start, code, first, calendar)
+    begins, notes = _starts(frame[start], start, code, first, calendar, announced)
     return Panel(
         y=y,
         names=names,
@@ -251,6 +253,7 @@ def _starts(
     code: Ints,
     first: Ints,
     calendar: Calendar,
+    announced: int,
 ) -> tuple[Ints, tuple[str, ...]]:
     """Positions of the first treated periods, and what was decided on the way."""
     import pandas as pd
@@ -277,7 +280,9 @@ def _starts(
     own = np.where(np.isnan(values), EMPTY, np.where(np.isinf(values), np.inf, values))[first]
     kinds, which, count = np.unique(own, return_inverse=True, return_counts=True)
     rows = {float(start): int(n) for start, n in zip(kinds, count, strict=True)}
-    placed, notes = starts_of(rows, calendar, column=name, label="units")
+    placed, notes = starts_of(
+        rows, calendar, column=name, label="units", announced=announced
+    )
     return np.array([placed[float(start)] for start in kinds], dtype=np.int64)[which], notes
 
 

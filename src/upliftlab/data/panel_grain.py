@@ -21,6 +21,9 @@ ORDER_SOURCES = (
 )  # fmt: skip
 """Tables that a panel can be added up from; the first is needed."""
 
+DAYS = {"day": 1, "week": 7}
+"""Days of a period."""
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -87,9 +90,20 @@ def prepare_panel(
             absent="zero" if experiment.kind == "dual_commission" else "unknown",
             calendar=experiment.period,
             absorbing=absorbing,
+            announced=periods_of(experiment.announced, experiment.period),
         )
     engine.close()
     return replace(panel, notes=(*panel.notes, *notes))
+
+
+def periods_of(days: int | None, period: str | None) -> int:
+    """Turn days of a plan into periods of its panel, rounded up.
+
+    Examples:
+        >>> periods_of(10, "week"), periods_of(10, "day"), periods_of(None, "day")
+        (2, 10, 0)
+    """
+    return -(-(days or 0) // DAYS[period or "day"])
 
 
 def _long(

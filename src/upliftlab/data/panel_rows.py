@@ -39,6 +39,7 @@ class Columns:
         covariates: Numeric columns known before treatment.
         absent: What a period without a row of a unit means.
         calendar: Kind of the periods; None takes what they look like.
+        announced: Periods before its start in which a unit knows of it.
     """
 
     unit: str
@@ -52,6 +53,7 @@ class Columns:
     covariates: tuple[str, ...] = ()
     absent: str = "unknown"
     calendar: str | None = None
+    announced: int = 0
 
     @property
     def numbers(self) -> dict[str, str]:
@@ -120,7 +122,9 @@ def long_rows(engine: Engine, table: ibis.Table, columns: Columns) -> LongRows:
         found = _counted(engine, rows, "s")
         name, label = str(columns.start), "rows"
     _refuse_starts(found, name, columns.period, dated=dated)
-    starts, said = starts_of(found, calendar, column=name, label=label)
+    starts, said = starts_of(
+        found, calendar, column=name, label=label, announced=columns.announced
+    )
     return LongRows(
         table=rows,
         columns=columns,

@@ -50,6 +50,7 @@ def stream_moments(
     weight: str | None = None,
     absent: str = "unknown",
     calendar: str | None = None,
+    announced: int = 0,
 ) -> PanelMoments:
     """Return the moments of a panel's cohorts in one pass over its rows, never the panel.
 
@@ -72,6 +73,7 @@ def stream_moments(
         absent: "zero": a period without a row is zero; "complete": units with such periods
             are left out and counted; "unknown": they are refused, as moments have no gaps.
         calendar: Kind of the periods; None takes what they look like.
+        announced: Periods before its start in which a unit knows of it.
 
     Raises:
         DataError: As ``read_panel``.
@@ -100,6 +102,7 @@ def stream_moments(
         weight=weight,
         absent=absent,
         calendar=calendar,
+        announced=announced,
     )
     with _modest(engine):
         rows = long_rows(engine, table, columns)

@@ -41,12 +41,14 @@ def read_panel(
     absent: str = "unknown",
     calendar: str | None = None,
     absorbing: bool = True,
+    announced: int = 0,
 ) -> Panel:
     """Read a long table with one row per unit and period; count whatever does not fit.
 
     Who is treated when comes from one of three places. ``start``: the first treated period,
     where empty (null, NaN, NaT, blank), 0 and infinity mean never, a start before the first
-    period means treated throughout, and one after the last not treated in the panel.
+    period means treated throughout, and one after the last not treated in the panel (its
+    announced periods in the panel serve as nobody's control).
     ``treated``: on (1) or off (0), whose first on is the start. ``waves``: a table of
     ``cluster`` and ``starts_on`` with every cluster of the panel. Units come in the order of
     their ids.
@@ -69,6 +71,7 @@ def read_panel(
             what the periods look like.
         absorbing: Whether treatment must stay on. If not, the on/off matrix becomes the last
             component, named like the column ``treated``, NaN where there is no row.
+        announced: Periods before its start in which a unit knows of it.
 
     Raises:
         DataError: For columns, values, periods or starts that make no panel, repeated
@@ -98,6 +101,7 @@ def read_panel(
         covariates=tuple(covariates),
         absent=absent,
         calendar=calendar,
+        announced=announced,
     )
     if not absorbing and treated is None:
         raise DataError("absorbing=False needs the column of on or off: name it as treated.")

@@ -104,7 +104,7 @@ class CohortForms:
             weight=np.repeat(
                 (self.slope != 0).any(axis=2).T.astype(np.float64), len(names), axis=1
             ),
-            is_treated=np.array([g != NEVER for g in self.cohorts]),
+            is_treated=np.array([g < self.slope.shape[2] for g in self.cohorts]),
         )
 
     def _contracted(self, y: Floats, c: int) -> Floats:
@@ -258,7 +258,7 @@ def _cells(
     """Yield periods since the start, clusters and slope [C, T] of every cell with controls."""
     for c, start in enumerate(int(g) for g in cohorts):
         known = start - anticipation
-        if start == NEVER or known < 1:
+        if start >= periods or known < 1:
             continue
         before = np.zeros(periods)
         if base == "last":

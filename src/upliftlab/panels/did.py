@@ -124,7 +124,14 @@ def did(
     if not 0 < level < 1:
         raise DesignError(f"level is {level:g}; it is a share, such as 0.95.")
     panel = panel_of_frame(
-        frame, outcomes, unit=unit, period=period, start=start, cluster=cluster, weight=weight
+        frame,
+        outcomes,
+        unit=unit,
+        period=period,
+        start=start,
+        cluster=cluster,
+        weight=weight,
+        announced=anticipation,
     )
     effects = group_time(panel, control=control, base=base, anticipation=anticipation)
     return DiD(effects=effects, inference=inference, level=level)

@@ -10,6 +10,7 @@ import numpy as np
 
 from upliftlab import pricing
 from upliftlab.data.panel import NEVER
+from upliftlab.data.panel_grain import DAYS, periods_of
 from upliftlab.data.prepared import Facts
 from upliftlab.errors import DataError
 from upliftlab.profit import Profit, assess
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from upliftlab.experiment import Experiment
     from upliftlab.rollout.answer import Rollout
     from upliftlab.rollout.booked import Measure
-
-DAYS = {"day": 1, "week": 7}
 
 QUARTER = 91
 """Days that the total of a roll-out to everybody speaks of."""
@@ -88,7 +87,7 @@ class Question:
 
     def periods(self, days: int | None) -> int:
         """Turn days of the plan into periods of the panel, rounded up."""
-        return -(-(days or 0) // DAYS[self.period])
+        return periods_of(days, self.period)
 
     @property
     def measures(self) -> tuple[Measure, ...]:
@@ -161,7 +160,8 @@ def observed(experiment: Experiment, panel: Panel) -> Panel:
     if len(inside) == len(begins):
         return panel
     first, end = inside[0], inside[-1] + 1
-    moved = np.where(panel.start == NEVER, NEVER, np.maximum(panel.start - first, 0))
+    told = end + periods_of(experiment.announced, experiment.period)
+    moved = np.where(panel.start >= told, NEVER, np.maximum(panel.start - first, 0))
     note = f"{len(begins) - len(inside)} periods outside observe are left out"
     return replace(
         panel,

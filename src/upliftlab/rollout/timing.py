@@ -35,14 +35,16 @@ def waves_of(effects: GroupTime, level: float) -> tuple[Wave, ...]:
             for key, name in zip(average.keys, joint.names, strict=True)
         }
     found = []
-    for s, start in enumerate(moments.start):
-        clusters = 0 if rows is None else len(np.unique(rows.cluster[rows.cohort == s]))
-        never = start >= len(moments.periods)
+    length = len(moments.periods)
+    # Cohorts that start after the panel are one wave: those that did not switch in it.
+    for start in np.unique(np.minimum(moments.start, length)):
+        own = np.flatnonzero(np.minimum(moments.start, length) == start)
+        inside = rows is not None and np.isin(rows.cohort, own)
         found.append(
             Wave(
-                start="never" if never else moments.periods[int(start)],
-                units=round(float(moments.units[s])),
-                clusters=clusters,
+                start="never" if start == length else moments.periods[int(start)],
+                units=round(float(moments.units[own].sum())),
+                clusters=0 if rows is None else len(np.unique(rows.cluster[inside])),
                 profit=by_start.get(int(start)),
             )
         )
