@@ -93,7 +93,9 @@ def panel_of_frame(
     y = _outcomes(frame, names, slot, count, length)
     first = np.empty(count, dtype=np.int64)
     first[code[::-1]] = np.arange(len(frame))[::-1]
-    begins, notes = _starts(frame[start], start, code, first, calendar, announced)
+    begins, notes = _starts(
+        frame[start], start, code, first, calendar, announced=announced
+    )
     return Panel(
         y=y,
         names=names,
@@ -253,6 +255,7 @@ def _starts(
     code: Ints,
     first: Ints,
     calendar: Calendar,
+    *,
     announced: int,
 ) -> tuple[Ints, tuple[str, ...]]:
     """Positions of the first treated periods, and what was decided on the way."""
