@@ -161,7 +161,8 @@ def _page(made: dict[str, Any], found: dict[str, Any]) -> str:
         (
             f"`{made['command']}`; {EPOCHS} epochs of {UNITS:,} customers, arms 0, 5, 10 and "
             f"20 yuan, floor {FLOOR:.0%}, profit of 60 days per customer of the simulated "
-            f"coupon test. Uneven weeks add 3 to 6 yuan to everybody of some epochs. {versions}."
+            "coupon test. Uneven weeks add 3 to 6 yuan to everybody of some epochs. "
+            f"{versions}."
         ),
         "",
         f"| {' | '.join(heads)} |",

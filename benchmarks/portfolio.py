@@ -164,7 +164,7 @@ def write(results: dict[str, Any]) -> None:
         + ".",
         "",
         "| effects | runs | true total | naive factor | naive | selected only | Lee-Shen | "
-         "normal prior | flexible prior | covers | width | verdict |",
+        "normal prior | flexible prior | covers | width | verdict |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
     for name, row in results.items():

@@ -93,9 +93,7 @@ def panel_of_frame(
     y = _outcomes(frame, names, slot, count, length)
     first = np.empty(count, dtype=np.int64)
     first[code[::-1]] = np.arange(len(frame))[::-1]
-    begins, notes = _starts(
-        frame[start], start, code, first, calendar, announced=announced
-    )
+    begins, notes = _starts(frame[start], start, code, first, calendar, announced=announced)
     return Panel(
         y=y,
         names=names,
@@ -283,9 +281,7 @@ def _starts(
     own = np.where(np.isnan(values), EMPTY, np.where(np.isinf(values), np.inf, values))[first]
     kinds, which, count = np.unique(own, return_inverse=True, return_counts=True)
     rows = {float(start): int(n) for start, n in zip(kinds, count, strict=True)}
-    placed, notes = starts_of(
-        rows, calendar, column=name, label="units", announced=announced
-    )
+    placed, notes = starts_of(rows, calendar, column=name, label="units", announced=announced)
     return np.array([placed[float(start)] for start in kinds], dtype=np.int64)[which], notes
 
 
