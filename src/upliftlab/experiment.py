@@ -19,6 +19,7 @@ from pydantic_core import PydanticUndefined
 
 from upliftlab.errors import DefinitionError, Problem
 from upliftlab.lines import PRESETS
+from upliftlab.plan.assign import Assign
 from upliftlab.plan.costs import Costs
 from upliftlab.plan.currencies import CODES
 from upliftlab.plan.definition import (
@@ -123,6 +124,7 @@ class Experiment(Definition):
         decide: What turns numbers into a verdict.
         covariates: Columns for variance reduction; ``None`` takes those at hand.
         target: Who should get what; nothing is learned unless the plan asks.
+        assign: How units get their arms; by a hash of their ids unless the plan says more.
         data: Where the rows are.
         other_windows: Further windows in days, shown and labelled.
 
@@ -169,6 +171,7 @@ class Experiment(Definition):
     decide: Decide = Field(default_factory=nothing_chosen, validate_default=True)
     covariates: Annotated[Columns | None, BeforeValidator(without_covariates)] = None
     target: Target | None = None
+    assign: Assign | None = None
     data: Data | None = None
     other_windows: Windows = Field(default_factory=_default_windows)
 
@@ -475,6 +478,7 @@ __all__ = [
     "GOALS",
     "KINDS",
     "Arm",
+    "Assign",
     "Costs",
     "Data",
     "Decide",

@@ -9,6 +9,7 @@ from typing import Any
 
 from upliftlab.components import COUNTS, MONEY, NAMES
 from upliftlab.errors import DefinitionError
+from upliftlab.plan.assign import assign_rules
 from upliftlab.plan.costs import SAID_TWICE
 from upliftlab.plan.currencies import CODES, currency_of
 from upliftlab.plan.definition import Definition
@@ -55,6 +56,7 @@ def broken_rules(written: Plan, valid: Plan) -> Iterator[Finding]:
         _money_units,
         rollout_rules,
         target_rules,
+        assign_rules,
     )
     yield from chain.from_iterable(rule(written) for rule in by_written)
     yield from chain.from_iterable(rule(valid) for rule in by_valid)

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from upliftlab.assignment.hashing import DIALECTS, Dialect
 from upliftlab.errors import UpliftlabError
 from upliftlab.targeting.features import MISSING, Encoding
 from upliftlab.targeting.rules import (
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from upliftlab.targeting.rules import Rule
 
 VERSION = 1
-DIALECTS = ("duckdb", "spark")
 GREATEST = "3.4028235e38"
 """Greatest float32: what lies beyond it, and NaN, counts as missing."""
 
@@ -246,8 +246,7 @@ class _Writer:
         explore, arms = self.exported.exploration, self.exported.arms
         if explore is None or explore.share <= 0:
             return rule
-        unit = f"CAST({self.name(self.exported.unit)} AS {self.string})"
-        drawn = f"MD5(CONCAT({self.text(explore.salt + '|')}, {unit}))"
+        drawn = self.to.digest(explore.salt, self.to.cast(self.name(self.exported.unit)))
         ends = [explore.edge(sum(explore.chances[: a + 1])) for a in range(len(arms))]
         whens = " ".join(
             f"WHEN SUBSTR({drawn}, 9, 8) < {self.text(end)} THEN {self.text(arm)}"
@@ -267,18 +266,19 @@ class _Writer:
             at += count
         raise UpliftlabError(f"the rule asks for column {j}, which its encoding lacks.")
 
+    @property
+    def to(self) -> Dialect:
+        return Dialect(self.dialect)
+
     def name(self, column: str) -> str:
-        mark = '"' if self.dialect == "duckdb" else "`"
-        return mark + column.replace(mark, mark * 2) + mark
+        return self.to.column(column)
 
     def text(self, value: str) -> str:
-        if self.dialect == "duckdb":
-            return "'" + value.replace("'", "''") + "'"
-        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        return self.to.text(value)
 
     @property
     def string(self) -> str:
-        return "VARCHAR" if self.dialect == "duckdb" else "STRING"
+        return self.to.string
 
 
 def _double(value: float) -> str:

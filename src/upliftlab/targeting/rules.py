@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+from upliftlab.assignment.hashing import digest, edge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -201,11 +202,9 @@ class Exploration:
         out = arm.copy()
         ends = [self.edge(sum(self.chances[: a + 1])) for a in range(len(self.chances))]
         for i, unit in enumerate(units):
-            digest = hashlib.md5(f"{self.salt}|{unit}".encode()).hexdigest()  # noqa: S324
-            if digest[:8] < self.edge(self.share):
-                out[i] = next(
-                    (a for a, e in enumerate(ends) if digest[8:16] < e), len(ends) - 1
-                )
+            drawn = digest(self.salt, unit)
+            if drawn[:8] < self.edge(self.share):
+                out[i] = next((a for a, e in enumerate(ends) if drawn[8:16] < e), len(ends) - 1)
         return out
 
     def propensity(self, arm: Ints) -> Floats:
@@ -216,7 +215,7 @@ class Exploration:
     @staticmethod
     def edge(share: float) -> str:
         """First eight hexadecimal digits from which on a hash is outside a share."""
-        return "g" if share >= 1 else f"{round(share * 16**8):08x}"
+        return edge(share)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
