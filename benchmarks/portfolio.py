@@ -163,8 +163,10 @@ def write(results: dict[str, Any]) -> None:
         + ", ".join(f"{name} {version}" for name, version in versions.items())
         + ".",
         "",
-        "| effects | runs | true total | naive factor | naive | selected only | Lee-Shen | "
-        "normal prior | flexible prior | covers | width | verdict |",
+        (
+            "| effects | runs | true total | naive factor | naive | selected only | Lee-Shen | "
+            "normal prior | flexible prior | covers | width | verdict |"
+        ),
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
     for name, row in results.items():

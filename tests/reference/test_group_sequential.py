@@ -2,7 +2,8 @@
 
 Origin: tables of Jennison and Turnbull (2000), chapter 2, for Pocock and O'Brien-Fleming;
 gsDesign (R, read 2026-07-31) `tests/testthat/test-base.R`,
-`_snaps/independent-test-gsBoundSummary.md` and `print.gsDesign.md` for Hwang-Shih-DeCani, inflation and futility; Spotify's confidence
+`_snaps/independent-test-gsBoundSummary.md` and `print.gsDesign.md` for Hwang-Shih-DeCani,
+inflation and futility; Spotify's confidence
 `tests/frequentist/test_bounds.py` for the power family past its end; ExpAn
 `tests/tests_core/test_early_stopping.py` for the value of the spending function. Where no
 program is named the numbers were integrated independently (801-point Simpson recursion).
