@@ -242,7 +242,7 @@ def _cells(outcome: Floats, arm: NDArray[Any], names: tuple[str, ...], epoch: st
         names=(PROFIT,),
         n=n,
         mean=mean[:, None],
-        m2=second[:, None, None],
+        m2=second[:, None, None].astype(np.float64),
     )
 
 

@@ -152,8 +152,9 @@ def _top_two(best: Floats, top: float) -> Floats:
     p = np.maximum(best, 1 / (10 * DRAWS))
     p = p / p.sum()
     challenged = p / (1 - p)
-    out: Floats = p * (top + (1 - top) * (challenged.sum() - challenged))
-    return out / out.sum()
+    chance = p * (top + (1 - top) * (challenged.sum() - challenged))
+    out: Floats = chance / chance.sum()
+    return out
 
 
 def _on_grid(share: Floats, floor: float) -> list[float]:

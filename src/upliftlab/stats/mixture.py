@@ -243,7 +243,8 @@ def _grid(y: Floats, s: Floats) -> Floats:
     excess = float(np.max(y**2 - s**2))
     high = 2 * math.sqrt(excess) if excess > (4 * low) ** 2 else 8 * low
     steps = min(24, max(2, math.ceil(math.log2(high / low))))
-    return low * 2.0 ** np.arange(steps + 1)
+    out: Floats = np.asarray(low * 2.0 ** np.arange(steps + 1), dtype=np.float64)
+    return out
 
 
 def _conditional(
