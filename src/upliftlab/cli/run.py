@@ -48,7 +48,15 @@ def check(files: Files, as_json: Json = False) -> None:  # noqa: FBT002
 
 
 @app.command()
-def run(files: Files, out: Out = None, as_json: Json = False) -> None:  # noqa: FBT002
+def run(
+    files: Files,
+    out: Out = None,
+    as_json: Json = False,  # noqa: FBT002
+    record: Annotated[
+        Path | None,
+        typer.Option("--record", envvar="UPLIFTLAB_REGISTRY", help="Registry to record it in."),
+    ] = None,
+) -> None:
     """Answer one or many experiments: text on the screen, page and JSON on disk."""
     from upliftlab import report
 
@@ -57,7 +65,8 @@ def run(files: Files, out: Out = None, as_json: Json = False) -> None:  # noqa: 
         analysis = answered(experiment)
         results.append(analysis)
         folder = folder_of(out, file, experiment, many=len(files) > 1)
-        written = report.write(analysis, folder)
+        decided = () if record is None else _recorded(analysis, record, quiet=as_json)
+        written = report.write(analysis, folder, decided=decided)
         if not as_json:
             typer.echo(report.render_text(analysis))
             typer.echo(f"page: {written['html']}")
@@ -105,3 +114,16 @@ def report_(
     for analysis in results:
         typer.echo(forms[form](analysis))
     exit_with(results)
+
+
+def _recorded(analysis: Analysis, folder: Path, *, quiet: bool) -> tuple[str, ...]:
+    """Put the analysis on record; return what was decided on it so far, a sentence each."""
+    from upliftlab.registry.from_analysis import record_of
+    from upliftlab.registry.store import Registry
+    from upliftlab.registry.taking import sentence
+
+    registry = Registry(folder)
+    kept = registry.add(record_of(analysis))
+    if not quiet:
+        typer.echo(f"on record in {folder} as {kept.id[:12]}")
+    return tuple(map(sentence, registry.find(kept.id).decisions))

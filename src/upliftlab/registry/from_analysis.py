@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,8 @@ import numpy as np
 from upliftlab.checks import SAMPLE_RATIO
 from upliftlab.economics import MERCHANT
 from upliftlab.profit import RUNGS, rung_terms
+from upliftlab.registry.from_plan import planned
 from upliftlab.registry.record import (
-    NAN,
     READ,
     VOID,
     ArmMeans,
@@ -22,9 +23,8 @@ from upliftlab.registry.record import (
     RecordedCheck,
     RecordedLine,
     RecordedRung,
-    quarter_of,
 )
-from upliftlab.stats.estimate import undefined
+from upliftlab.stats.estimate import NAN, undefined
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,26 +44,10 @@ def record_of(analysis: Analysis) -> Record:
     Arm means are kept as priced in their own arm, with one covariance over arms and
     functionals, so that contrasts that share a control can be added up later.
     """
-    plan = analysis.experiment
-    days = plan.run or plan.observe
-    starts = "" if days is None else days.start.isoformat()
     blocked = [check.message for check in analysis.checks if check.is_blocking]
     ratio = [check.value for check in analysis.checks if check.name == SAMPLE_RATIO]
-    goal = plan.goal or ""
-    assigned = getattr(plan, "assignment", None)
-    return Record(
-        name=plan.name,
-        question=plan.question,
-        owner=plan.owner,
-        kind=plan.kind,
-        goal=goal,
-        design=plan.design,
-        mechanism=mechanism_of(plan.kind, goal),
-        unit=plan.unit,
-        currency=plan.currency,
-        starts=starts,
-        ends="" if days is None else days.end.isoformat(),
-        quarter=quarter_of(starts),
+    return replace(
+        planned(analysis.experiment),
         window=analysis.profits[0].window if analysis.profits else None,
         status=VOID if blocked else READ,
         status_reason=blocked[0] if blocked else "",
@@ -82,8 +66,6 @@ def record_of(analysis: Analysis) -> Record:
         sample_ratio_p=ratio[0] if ratio else NAN,
         maturity=_maturity(analysis),
         estimand=analysis.estimand,
-        layer=str(getattr(assigned, "layer", None) or ""),
-        salt=str(getattr(assigned, "salt", None) or ""),
         plan=analysis.provenance.plan,
         data=analysis.provenance.data,
         as_of=_utc(analysis.facts.as_of),
@@ -91,16 +73,6 @@ def record_of(analysis: Analysis) -> Record:
         deviations=tuple(str(each) for each in getattr(analysis, "deviations", ())),
         notes=analysis.notes,
     )
-
-
-def mechanism_of(kind: str, goal: str) -> str:
-    """Name what is pooled with what.
-
-    Examples:
-        >>> mechanism_of("smart_coupon", "win_back"), mechanism_of("dual_commission", "")
-        ('smart_coupon: win_back', 'dual_commission')
-    """
-    return f"{kind}: {goal}" if goal else kind
 
 
 def _arm(analysis: Analysis, profit: Profit) -> RecordedArm:

@@ -16,12 +16,10 @@ from upliftlab.registry.record import (
     RecordedRung,
     Taken,
 )
-from upliftlab.stats.estimate import Estimate
+from upliftlab.stats.estimate import NAN, Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-NAN = float("nan")
 
 _ESTIMATES = frozenset(
     {"profit", "realised", "rollout", "spend", "iroi", "segment_at_stake", "effect"}

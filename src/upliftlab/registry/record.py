@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
-from upliftlab.stats.estimate import Estimate, undefined
+from upliftlab.stats.estimate import NAN, Estimate, undefined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +20,6 @@ READ: Status = "read"
 VOID: Status = "void"
 RUNNING: Status = "running"
 STOPPED: Status = "stopped"
-
-NAN = float("nan")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,8 @@ from upliftlab.report.page import render_html
 from upliftlab.report.text import render_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from upliftlab.analysis import Analysis
     from upliftlab.targeting.answer import Targeting
 
@@ -26,7 +28,9 @@ FILES = {
 """Form -> file name and the function that makes it."""
 
 
-def write(analysis: Analysis, folder: str | Path) -> dict[str, Path]:
+def write(
+    analysis: Analysis, folder: str | Path, *, decided: Sequence[str] = ()
+) -> dict[str, Path]:
     """Write the page, Markdown, text and JSON into a folder, which is made if need be.
 
     Everything is rendered before anything is written, and every file is written beside its
@@ -35,6 +39,7 @@ def write(analysis: Analysis, folder: str | Path) -> dict[str, Path]:
     Args:
         analysis: What the experiment said.
         folder: Where to.
+        decided: What was decided on it, a sentence each, the newest first.
 
     Returns:
         Form -> path: "html", "markdown", "text" and "json"; where the plan asks who should get
@@ -42,6 +47,8 @@ def write(analysis: Analysis, folder: str | Path) -> dict[str, Path]:
     """
     place = Path(folder)
     rendered = {form: (name, render(analysis)) for form, (name, render) in FILES.items()}
+    if decided:
+        rendered["html"] = (FILES["html"][0], render_html(analysis, decided=decided))
     if analysis.targeting is not None and analysis.targeting.rule:
         rendered["rule"] = ("targeting_rule.json", render_rule(analysis.targeting))
         rendered["sql"] = ("targeting_rule.sql", f"{analysis.targeting.sql}\n")

@@ -29,11 +29,12 @@ _MARKS = {
 }
 
 
-def render_html(analysis: Analysis) -> str:
+def render_html(analysis: Analysis, *, decided: Sequence[str] = ()) -> str:
     """Draw the analysis page.
 
     Args:
         analysis: What the experiment said.
+        decided: What was decided on it, a sentence each, the newest first.
 
     Returns:
         A whole HTML document; the same analysis gives the same bytes.
@@ -44,6 +45,7 @@ def render_html(analysis: Analysis) -> str:
         screen=first_screen(analysis),
         parts=parts,
         question=analysis.experiment.question,
+        decided=list(decided),
         blocked=words.NOT_TO_BE_ACTED_ON if not analysis.is_valid else "",
         failed=[words.check_text(analysis, check) for check in words.blocking(analysis)],
         provenance=analysis.provenance,

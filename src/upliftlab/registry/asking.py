@@ -1,0 +1,96 @@
+"""How is the registry asked in SQL?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from upliftlab.registry import index
+from upliftlab.registry.mistakes import RegistryError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_TYPES = {
+    "file": "VARCHAR", "size": "BIGINT", "changed": "BIGINT", "id": "VARCHAR",
+    "problem": "VARCHAR", "name": "VARCHAR", "recorded_at": "VARCHAR", "quarter": "VARCHAR",
+    "kind": "VARCHAR", "mechanism": "VARCHAR", "design": "VARCHAR", "owner": "VARCHAR",
+    "starts": "VARCHAR", "ends": "VARCHAR", "status": "VARCHAR", "verdict": "VARCHAR",
+    "realised": "DOUBLE", "currency": "VARCHAR",
+}  # fmt: skip
+
+_VIEWS = """
+CREATE VIEW files AS
+  SELECT * FROM read_json('{path}', format = 'newline_delimited', columns = {types})
+  QUALIFY row_number() OVER (PARTITION BY file ORDER BY changed DESC) = 1;
+CREATE VIEW decisions AS
+  SELECT id, name, quarter, recorded_at AS decided_at, owner AS decided_by, verdict AS decision
+  FROM files WHERE problem = '' AND file LIKE 'decisions/%';
+CREATE VIEW records AS
+  SELECT id, name, quarter, starts, ends, kind, mechanism, design, owner, status, verdict,
+         realised, currency, recorded_at,
+         (SELECT max_by(decision, decided_at) FROM decisions d WHERE d.name = f.name) AS decided
+  FROM files f WHERE problem = '' AND file LIKE 'analyses/%'
+  QUALIFY row_number() OVER (
+    PARTITION BY name, quarter
+    ORDER BY status IN ('read', 'void') DESC, recorded_at DESC, id DESC) = 1;
+"""
+
+
+def ask(folder: Path, query: str) -> list[dict[str, Any]]:
+    """Ask the registry a question in DuckDB's SQL.
+
+    Args:
+        folder: The registry.
+        query: Over ``records`` (one row per experiment that counts), ``decisions`` and
+            ``files`` (every file, with what is wrong with it).
+
+    Returns:
+        One mapping per row.
+
+    Raises:
+        RegistryError: When DuckDB refuses the query.
+
+    Examples:
+        >>> import tempfile
+        >>> from upliftlab.registry.record import Record
+        >>> from upliftlab.registry.store import Registry
+        >>> registry = Registry(tempfile.mkdtemp())
+        >>> kept = registry.add(Record(name="spring", quarter="2026Q3", owner="Li"))
+        >>> ask(registry.folder, "SELECT name, owner FROM records")
+        [{'name': 'spring', 'owner': 'Li'}]
+    """
+    import duckdb
+
+    if not index.read(folder):
+        return []
+    path = str(folder / index.FILE).replace("'", "''")
+    types = "{" + ", ".join(f"{name}: '{kind}'" for name, kind in _TYPES.items()) + "}"
+    with duckdb.connect() as engine:
+        try:
+            engine.execute(_VIEWS.format(path=path, types=types))
+            # Questions come from the command line: they may read the registry and no more.
+            engine.execute(f"SET allowed_paths = ['{path}']")
+            engine.execute("SET enable_external_access = false")
+            found = engine.execute(query)
+        except duckdb.Error as problem:
+            first = str(problem).split("\n", maxsplit=1)[0]
+            raise RegistryError.refused_query(first) from None
+        columns = [each[0] for each in found.description or ()]
+        return [dict(zip(columns, row, strict=True)) for row in found.fetchall()]
+
+
+def listed(
+    folder: Path, *, quarter: str | None = None, where: str = ""
+) -> list[dict[str, Any]]:
+    """List the experiments that count, newest start first.
+
+    Args:
+        folder: The registry.
+        quarter: Only those that started in it.
+        where: A further condition in SQL, such as "status = 'read' AND realised < 0".
+    """
+    asked = [f"({where})"] if where else []
+    if quarter is not None:
+        asked.append("quarter = '" + quarter.replace("'", "''") + "'")
+    condition = f" WHERE {' AND '.join(asked)}" if asked else ""
+    return ask(folder, f"SELECT * FROM records{condition} ORDER BY starts DESC, name")  # noqa: S608 - a reader asks of his own files, see above
