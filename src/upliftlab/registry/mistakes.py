@@ -85,6 +85,13 @@ class RegistryError(UpliftlabError):
         )
 
     @classmethod
+    def no_quarter(cls, quarter: str, have: Collection[str]) -> RegistryError:
+        """No experiment started in the quarter that is asked for."""
+        return cls(
+            f"no experiment on record started in {quarter!r}; the registry has {sorted(have)}."
+        )
+
+    @classmethod
     def refused_query(cls, problem: str) -> RegistryError:
         """DuckDB does not take the condition."""
         return cls(f"the registry could not be asked: {problem}.")

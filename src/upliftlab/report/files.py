@@ -53,7 +53,10 @@ def write(
         rendered["rule"] = ("targeting_rule.json", render_rule(analysis.targeting))
         rendered["sql"] = ("targeting_rule.sql", f"{analysis.targeting.sql}\n")
     place.mkdir(parents=True, exist_ok=True)
-    return {form: _replace(place / name, text) for form, (name, text) in rendered.items()}
+    return {
+        form: replace_file(place / name, text.encode())
+        for form, (name, text) in rendered.items()
+    }
 
 
 def render_rule(targeting: Targeting) -> str:
@@ -61,12 +64,13 @@ def render_rule(targeting: Targeting) -> str:
     return json.dumps(dict(targeting.rule), ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _replace(path: Path, text: str) -> Path:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def replace_file(path: Path, content: bytes) -> Path:
+    """Put a whole content in its place: readers see the old file or the new one."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:60]}.")
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
         temporary.chmod(0o644)
         temporary.replace(path)
     finally:

@@ -32,19 +32,19 @@ def render_markdown(analysis: Analysis) -> str:
     """
     lines = _first(first_screen(analysis))
     for part in parts_of(analysis):
-        lines += [f"## {_plain(part.title)}", ""]
+        lines += [f"## {plain(part.title)}", ""]
         for section in part.sections:
-            lines += _section(section)
+            lines += section_lines(section)
     return "\n".join(lines).replace(NBSP, " ").rstrip() + "\n"
 
 
 def _first(screen: FirstScreen) -> list[str]:
     lines = [
-        f"# {_plain(screen.title)}",
+        f"# {plain(screen.title)}",
         "",
-        _plain(" · ".join(screen.facts)),
+        plain(" · ".join(screen.facts)),
         "",
-        f"**{_plain(screen.headline)}**",
+        f"**{plain(screen.headline)}**",
         "",
     ]
     if screen.is_blocked:
@@ -54,9 +54,9 @@ def _first(screen: FirstScreen) -> list[str]:
         for row in screen.rows
     ]
     heads = (screen.total, "extra profit", screen.level, "verdict")
-    lines += [*_rows(heads, money, {1, 2}), ""]
+    lines += [*rows_of(heads, money, {1, 2}), ""]
     basis = " · ".join(text for text in (screen.more, screen.basis) if text)
-    lines += [f"({_plain(basis)})", ""]
+    lines += [f"({plain(basis)})", ""]
     rungs = [
         (
             row.label,
@@ -66,7 +66,7 @@ def _first(screen: FirstScreen) -> list[str]:
         for row in screen.ladder
     ]
     columns = (f"Where the {screen.ladder_of} lift went", *screen.windows, "")
-    lines += [*_rows(columns, rungs, set(range(1, len(columns) - 1))), ""]
+    lines += [*rows_of(columns, rungs, set(range(1, len(columns) - 1))), ""]
     for text in (
         screen.flips,
         screen.roi,
@@ -74,29 +74,31 @@ def _first(screen: FirstScreen) -> list[str]:
         f"What this profit counts: {screen.counts}",
         f"Next: {screen.next_step}. Decision recorded: none yet",
     ):
-        lines.append(f"- {_plain(text)}")
+        lines.append(f"- {plain(text)}")
     return [*lines, ""]
 
 
-def _section(section: Section) -> list[str]:
-    lines = [f"### {_plain(section.title)}", "", _plain(section.finding), ""]
-    lines += [f"- {_MARKS[item.state]}: {_plain(item.text)}" for item in section.items]
+def section_lines(section: Section) -> list[str]:
+    """Print one section: finding, lines with a state, tables, notes."""
+    lines = [f"### {plain(section.title)}", "", plain(section.finding), ""]
+    lines += [f"- {_MARKS[item.state]}: {plain(item.text)}" for item in section.items]
     lines += [""] if section.items else []
     for table in section.tables:
         lines += _table(table)
     for note in section.notes:
-        lines += [_plain(note), ""]
+        lines += [plain(note), ""]
     return lines
 
 
 def _table(table: Table) -> list[str]:
-    rows = _rows(table.columns, table.rows, table.numeric)
-    return [f"{_plain(table.caption)}:", "", *rows, ""]
+    rows = rows_of(table.columns, table.rows, table.numeric)
+    return [f"{plain(table.caption)}:", "", *rows, ""]
 
 
-def _rows(
+def rows_of(
     heads: Sequence[str], rows: Sequence[Sequence[str]], numeric: set[int] | frozenset[int]
 ) -> list[str]:
+    """Print a table; numeric columns are aligned to the right."""
     rule = ["--:" if i in numeric else "---" for i in range(len(heads))]
     return [
         _row(heads),
@@ -106,9 +108,9 @@ def _rows(
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(_plain(cell) for cell in cells)} |"
+    return f"| {' | '.join(plain(cell) for cell in cells)} |"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Escape what Markdown or HTML would read as markup, and keep one line one line."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split("\n")))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from upliftlab.report.parts import Part
 
 _SIGNED = re.compile(r"[+−][^ \n<>&;…]*\d(?:\xa0%)?")
-_MARKS = {
+MARKS = {
     "pass": ("✓", "pass"),
     "warn": ("!", "warning"),
     "fail": ("✕", "failed"),
@@ -39,7 +39,7 @@ def render_html(analysis: Analysis, *, decided: Sequence[str] = ()) -> str:
     Returns:
         A whole HTML document; the same analysis gives the same bytes.
     """
-    page = _environment().get_template("page.html")
+    page = environment().get_template("page.html")
     parts = parts_of(analysis)
     return page.render(
         screen=first_screen(analysis),
@@ -50,9 +50,9 @@ def render_html(analysis: Analysis, *, decided: Sequence[str] = ()) -> str:
         failed=[words.check_text(analysis, check) for check in words.blocking(analysis)],
         provenance=analysis.provenance,
         summary=render_text(analysis),
-        marks=_MARKS,
-        style=_asset("style.css"),
-        scripts=[_asset("copy.js"), *([_asset("slider.js")] if _moves(parts) else [])],
+        marks=MARKS,
+        style=asset("style.css"),
+        scripts=[asset("copy.js"), *([asset("slider.js")] if _moves(parts) else [])],
     )
 
 
@@ -61,7 +61,8 @@ def _moves(parts: Sequence[Part]) -> bool:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates of the package, with autoescape on."""
     made = Environment(
         loader=PackageLoader("upliftlab.report", "templates"),
         autoescape=True,
@@ -75,11 +76,11 @@ def _environment() -> Environment:
     return made
 
 
-def _asset(name: str) -> Markup:
+def asset(name: str) -> Markup:
     """A stylesheet or script of the package, which holds nothing from outside."""
-    environment = _environment()
-    assert environment.loader is not None  # noqa: S101 - set two lines above
-    text, _, _ = environment.loader.get_source(environment, name)
+    made = environment()
+    assert made.loader is not None  # noqa: S101 - set above
+    text, _, _ = made.loader.get_source(made, name)
     return Markup(text)  # noqa: S704
 
 

@@ -1,0 +1,1 @@
+"""What did the quarter's experiments earn together, and what is to be decided?"""
