@@ -121,6 +121,7 @@ def import_(
 @registry.command()
 def start(files: Files, folder: Folder = DEFAULT) -> None:
     """Put on record that experiments have begun: they count, read or not."""
+    from upliftlab.lock import lock_beside
     from upliftlab.registry.from_plan import planned
     from upliftlab.registry.store import Registry, started
 
@@ -129,7 +130,7 @@ def start(files: Files, folder: Folder = DEFAULT) -> None:
         found = _read_already(store, experiment.name)
         if found:
             raise found
-        kept = store.add(started(planned(experiment)))
+        kept = store.add(started(planned(experiment, lock_beside(file))))
         typer.echo(f"{file}: {kept.name} is running, on record as {kept.id[:12]}")
 
 

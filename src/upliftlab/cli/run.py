@@ -65,7 +65,7 @@ def run(
         analysis = answered(experiment)
         results.append(analysis)
         folder = folder_of(out, file, experiment, many=len(files) > 1)
-        decided = () if record is None else _recorded(analysis, record, quiet=as_json)
+        decided = () if record is None else _recorded(analysis, record, file, quiet=as_json)
         written = report.write(analysis, folder, decided=decided)
         if not as_json:
             typer.echo(report.render_text(analysis))
@@ -116,14 +116,15 @@ def report_(
     exit_with(results)
 
 
-def _recorded(analysis: Analysis, folder: Path, *, quiet: bool) -> tuple[str, ...]:
+def _recorded(analysis: Analysis, folder: Path, plan: Path, *, quiet: bool) -> tuple[str, ...]:
     """Put the analysis on record; return what was decided on it so far, a sentence each."""
+    from upliftlab.lock import lock_beside
     from upliftlab.registry.from_analysis import record_of
     from upliftlab.registry.store import Registry
     from upliftlab.registry.taking import sentence
 
     registry = Registry(folder)
-    kept = registry.add(record_of(analysis))
+    kept = registry.add(record_of(analysis, lock_beside(plan)))
     if not quiet:
         typer.echo(f"on record in {folder} as {kept.id[:12]}")
     return tuple(map(sentence, registry.find(kept.id).decisions))

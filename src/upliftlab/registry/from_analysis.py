@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from upliftlab.analysis import Analysis
     from upliftlab.decision import Decision
+    from upliftlab.lock import Lock
     from upliftlab.profit import Profit
 
     Floats = NDArray[np.float64]
@@ -38,16 +39,20 @@ if TYPE_CHECKING:
 COST = "campaign_cost"
 
 
-def record_of(analysis: Analysis) -> Record:
+def record_of(analysis: Analysis, lock: Lock | None = None) -> Record:
     """Put an analysis on record: what a review adds up, and what an auditor asks.
 
     Arm means are kept as priced in their own arm, with one covariance over arms and
     functionals, so that contrasts that share a control can be added up later.
+
+    Args:
+        analysis: What the experiment said.
+        lock: Its plan as it was promised; None where it was never locked.
     """
     blocked = [check.message for check in analysis.checks if check.is_blocking]
     ratio = [check.value for check in analysis.checks if check.name == SAMPLE_RATIO]
     return replace(
-        planned(analysis.experiment),
+        planned(analysis.experiment, lock),
         window=analysis.profits[0].window if analysis.profits else None,
         status=VOID if blocked else READ,
         status_reason=blocked[0] if blocked else "",
@@ -70,7 +75,6 @@ def record_of(analysis: Analysis) -> Record:
         data=analysis.provenance.data,
         as_of=_utc(analysis.facts.as_of),
         versions=dict(analysis.provenance.versions),
-        deviations=tuple(str(each) for each in getattr(analysis, "deviations", ())),
         notes=analysis.notes,
     )
 

@@ -8,10 +8,15 @@ from upliftlab.registry.record import RUNNING, Record, quarter_of
 
 if TYPE_CHECKING:
     from upliftlab.experiment import Experiment
+    from upliftlab.lock import Lock
 
 
-def planned(plan: Experiment) -> Record:
+def planned(plan: Experiment, lock: Lock | None = None) -> Record:
     """Put a plan on record, as running and without an answer.
+
+    Args:
+        plan: As it is now.
+        lock: As it was promised; None where it was never locked.
 
     Examples:
         >>> from upliftlab.experiment import Experiment
@@ -21,7 +26,9 @@ def planned(plan: Experiment) -> Record:
     """
     days = plan.run or plan.observe
     starts = "" if days is None else days.start.isoformat()
-    assigned = getattr(plan, "assignment", None)
+    assign = plan.assign
+    layer = None if assign is None else assign.layer
+    changes = () if lock is None else lock.changes(plan)
     return Record(
         name=plan.name,
         question=plan.question,
@@ -37,9 +44,13 @@ def planned(plan: Experiment) -> Record:
         quarter=quarter_of(starts),
         window=plan.follow_up,
         status=RUNNING,
-        layer=str(getattr(assigned, "layer", None) or ""),
-        salt=str(getattr(assigned, "salt", None) or ""),
+        layer="" if layer is None else layer.name,
+        salt="" if assign is None else assign.salt or plan.name,
         plan=plan.fingerprint,
+        deviations=tuple(
+            f"{each.key}: planned {each.planned or 'nothing'}, found {each.found or 'nothing'}"
+            for each in changes
+        ),
     )
 
 

@@ -216,8 +216,8 @@ def _mechanisms(programme: Programme, amounts: Amounts) -> Section | None:
         tables=(table("By mechanism", columns, rows, is_open=True),),
         notes=(
             (
-                "Mean per unit treated: random effects (REML, Knapp-Hartung) over treatments of "
-                "one mechanism; next one: where a further treatment of the kind would lie."
+                "Mean per unit treated: random effects (REML, Knapp-Hartung) over treatments "
+                "of one mechanism; next one: where a further treatment of the kind would lie."
             ),
         ),
     )
@@ -380,17 +380,17 @@ def _validity(programme: Programme, damage: Sequence[Damage]) -> Section:
 def _method(programme: Programme) -> Section:
     notes = [
         (
-            "The total is what the tests themselves earned: number treated times extra per unit, "
-            "added over all experiments that were read. It is not a roll-out total."
+            "The total is what the tests themselves earned: number treated times extra per "
+            "unit, added over all experiments that were read. It is not a roll-out total."
         ),
         (
-            "Treatments of one experiment share its control; their covariance comes from its arm "
-            "means. Experiments are taken to be assigned independently of each other, so overlap "
+            "Treatments of one experiment share its control; their covariance comes from its "
+            "arm means. Experiments are taken to be assigned independently: their overlap "
             "threatens that effects add up, not the variance."
         ),
         (
-            "Return per unit of money: Fieller's set, so that 0 lies in it exactly when the total "
-            "cannot be told from 0."
+            "Return per unit of money: Fieller's set, so that 0 lies in it exactly when the "
+            "total cannot be told from 0."
         ),
         *(f"{note}." for note in programme.notes),
     ]

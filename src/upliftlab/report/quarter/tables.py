@@ -194,8 +194,8 @@ def _results(programme: Programme, amounts: Amounts) -> DataTable:
     columns = (
         "experiment", "treatment", "control", "n", "n control", "per unit", "per unit low",
         "per unit high", "p", "in the test", "test low", "test high", "rolled out",
-        "roll-out low", "roll-out high", "reached", "spend", "per unit of spend", "reported ROI", "verdict",
-        "segment", "decided",
+        "roll-out low", "roll-out high", "reached", "spend", "per unit of spend",
+        "reported ROI", "verdict", "segment", "decided",
     )  # fmt: skip
     return DataTable(name="results", columns=columns, rows=tuple(rows))
 
