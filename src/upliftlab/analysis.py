@@ -6,10 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from upliftlab import pricing
+from upliftlab.adaptive import weighted
+from upliftlab.adaptive.log import log_of, share_epochs
 from upliftlab.components import ALIASES, at
 from upliftlab.data import measure as measuring
 from upliftlab.data.panel_grain import prepare_panel
-from upliftlab.data.prepare import plan_of, prepare
+from upliftlab.data.prepare import plan_of, prepare, strata_of
 from upliftlab.data.prepared import Prepared
 from upliftlab.data.score_table import score_table
 from upliftlab.decision import Decision, Rules, decide
@@ -172,7 +174,14 @@ def run(
     targeting = _targeting(experiment, found, effects, economics, tell)
     if isinstance(found, Prepared):
         found.engine.close()
-    checks = all_checks(experiment, measured.facts, measured.cells, measured.covariates, tails)
+    checks = all_checks(
+        experiment,
+        measured.facts,
+        measured.cells,
+        measured.covariates,
+        tails,
+        epochs=share_epochs(experiment),
+    )
     return Analysis(
         experiment=experiment,
         estimand=estimand_of(experiment, measured.facts, headline, measured.covariates),
@@ -385,12 +394,21 @@ def _arms(experiment: Experiment) -> list[str]:
 def _effects(
     experiment: Experiment, measured: _Measured, cells: Cells, clusters: ClusterCells | None
 ) -> Effects:
+    if experiment.assign is not None and experiment.assign.adapt is not None:
+        return weighted.estimate(
+            cells,
+            log_of(experiment).weighted(),
+            arms=_arms(experiment),
+            control=experiment.control.label,
+            covariates=measured.covariates,
+            strata=experiment.strata,
+        ).effects
     return ab.estimate(
         cells,
         arms=_arms(experiment),
         control=experiment.control.label,
         covariates=measured.covariates,
-        strata=() if clusters is not None else experiment.strata,
+        strata=() if clusters is not None else strata_of(experiment),
         clusters=clusters,
     )
 

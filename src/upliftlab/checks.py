@@ -33,6 +33,7 @@ BLOCKING = (
 """Checks whose failure leaves no verdict."""
 
 ALPHA = 0.001
+SEPARATOR = " · "
 DAY = 86_400
 
 TOO_STRICT = (
@@ -87,13 +88,14 @@ def check_sample_ratio(
     shares: Mapping[str, float],
     *,
     of: str = "customers",
+    epochs: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Check:
     """Compare how many units each arm has with the planned shares, overall and per stratum.
 
     What is counted must be what was assigned: clusters, where units came in clusters.
 
-    Strata are tested with Holm's correction; shares that changed between epochs must be given
-    as strata, because they must not be tested pooled.
+    Strata are tested with Holm's correction. Shares that changed between epochs are not tested
+    pooled: each epoch has its own, and the last part of a stratum's label names the epoch.
 
     References:
         Fabijan et al. (2019), *KDD '19*: a threshold of 0.001.
@@ -105,14 +107,55 @@ def check_sample_ratio(
     """
     arms = list(shares)
     counts = [sum(assigned.get(arm, {}).values()) for arm in arms]
-    _, p, expected = chi_square(counts, [shares[arm] for arm in arms])
     strata = sorted({s for by in assigned.values() for s in by})
+    if epochs:
+        return _epoch_ratio(assigned, arms, strata, epochs, of)
+    _, p, expected = chi_square(counts, [shares[arm] for arm in arms])
     if len(strata) > 1:
         table = {s: [assigned.get(arm, {}).get(s, 0) for arm in arms] for s in strata}
         rows = per_stratum(table, [shares[arm] for arm in arms])
         p = min([p, *(row.p_adjusted for row in rows)])
+    return _ratio_check(p, counts, [float(n) for n in expected], of)
+
+
+def _epoch_ratio(
+    assigned: Mapping[str, Mapping[str, int]],
+    arms: list[str],
+    strata: list[str],
+    epochs: Mapping[str, Mapping[str, float]],
+    of: str,
+) -> Check:
+    """Test each epoch by the shares it had; an epoch nobody planned fails."""
+    known = [s for s in strata if s.rpartition(SEPARATOR)[2] in epochs]
+    if len(known) < len(strata):
+        strange = sorted(set(strata) - set(known))
+        return Check(
+            name=SAMPLE_RATIO,
+            verdict=FAIL,
+            message=(
+                f"Sample ratio: some {of} were assigned in epoch "
+                f"{strange[0].rpartition(SEPARATOR)[2]!r}, which the plan does not have: no "
+                "verdict."
+            ),
+            threshold=ALPHA,
+        )
+    p, expected = 1.0, dict.fromkeys(arms, 0.0)
+    rows = []
+    for stratum in known:
+        share = {a: s for a, s in epochs[stratum.rpartition(SEPARATOR)[2]].items() if s > 0}
+        counts = [assigned.get(arm, {}).get(stratum, 0) for arm in share]
+        own = per_stratum({stratum: counts}, list(share.values()))[0]
+        rows.append(own.p_value)
+        for arm, n in zip(share, own.expected, strict=True):
+            expected[arm] += float(n)
+    p = min([p, *(len(rows) * each for each in rows)])
+    total = [sum(assigned.get(arm, {}).values()) for arm in arms]
+    return _ratio_check(p, total, list(expected.values()), of)
+
+
+def _ratio_check(p: float, counts: list[int], expected: list[float], of: str) -> Check:
     seen = " / ".join(f"{n:,}" for n in counts)
-    planned = " / ".join(f"{round(float(n)):,}" for n in expected)
+    planned = " / ".join(f"{round(n):,}" for n in expected)
     failed = p < ALPHA
     text = f"arms have {seen} {of}, planned {planned}"
     lost = "units" if of == "customers" else of

@@ -72,6 +72,8 @@ def all_checks(
     cells: Cells,
     covariates: Sequence[str],
     tails: Mapping[str, Tail],
+    *,
+    epochs: Mapping[str, Mapping[str, float]] | None = None,
 ) -> tuple[Check, ...]:
     """Run every check that the data allow, failed ones first."""
     control = experiment.control.label
@@ -86,6 +88,7 @@ def all_checks(
             {arm: {"": n} for arm, n in facts.clusters.items()} or facts.assigned,
             {a.label: float(a.share) for a in experiment.arms if a.share is not None},
             of="clusters" if facts.clusters else "customers",
+            epochs=None if facts.clusters else epochs,
         ),
         checks.check_clusters(facts),
         checks.check_cross_arm(facts, sum(counts.values())),

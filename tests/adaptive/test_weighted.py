@@ -152,12 +152,43 @@ def test_an_epoch_nobody_logged_is_refused():
     )
 
 
-def test_an_arm_without_a_share_is_refused():
-    """An arm that was dropped is compared over the epochs before."""
+def test_an_arm_that_left_is_compared_over_its_own_epochs():
+    """Later weeks, at another level, say nothing of it, and its range is that of its epochs."""
+    rng = np.random.default_rng(3)
+    rows = [
+        (arm, str(t), rng.normal(level + 2.0 * (arm == "coupon"), 1.0, 300))
+        for t, level in enumerate((0.0, 40.0))
+        for arm in (("none", "coupon", "big") if t == 0 else ("none", "coupon"))
+    ]
+    third = {"none": 1 / 3, "coupon": 1 / 3, "big": 1 / 3}
+    shares = [
+        Epoch(name="0", share=third),
+        Epoch(name="1", share={"none": 0.5, "coupon": 0.5, "big": 0.0}),
+    ]
+    arms = ("none", "coupon", "big")
+    cells = cells_of(rows)
+
+    found = estimate(cells, shares, arms=arms, control="none").effects
+    first = ab.estimate(cells.where(epoch="0"), arms=arms, control="none")
+    second = ab.estimate(cells.where(epoch="1"), arms=arms[:2], control="none")
+    weight = np.array([900 / np.sqrt(6), 600 / np.sqrt(4)])
+    weight /= weight.sum()
+
+    big, alone = found.contrast("y", "big"), first.contrast("y", "big")
+    assert big.value == pytest.approx(alone.value)
+    assert big.cov == pytest.approx(alone.cov)
+    coupon = found.contrast("y", "coupon")
+    each = [part.contrast("y", "coupon") for part in (first, second)]
+    assert coupon.value[0] == pytest.approx(weight @ [e.value[0] for e in each])
+    assert coupon.cov[0, 0] == pytest.approx(weight**2 @ [e.cov[0, 0] for e in each])
+
+
+def test_control_without_a_share_is_refused():
+    """Nothing can be compared."""
     with pytest.raises(DesignError) as caught:
-        estimate(drawn(), epochs_of(0.5, 0.2, 0.0), arms=ARMS, control="none")
+        estimate(drawn(), epochs_of(0.5, 0.2, 1.0), arms=ARMS, control="none")
 
     assert str(caught.value) == (
-        "arm 'coupon' had no share in epoch '2'; arms are compared over epochs in which all of "
-        "them could be drawn. Leave the arm or the epoch out."
+        "control 'none' had no share in epoch '2'; nothing can be compared with it there. "
+        "Leave the epoch out."
     )

@@ -48,7 +48,7 @@ class Weighted:
     Attributes:
         effects: Joint over arms and components, epochs weighed.
         parts: Effects within each epoch, in order.
-        weight: Of each epoch, adds up to 1, shape [T].
+        weight: Of each epoch for arms that ran in all, adds up to 1, shape [T].
         epochs: In order.
     """
 
@@ -81,7 +81,7 @@ def estimate(
     Args:
         cells: Moments by arm and epoch; finer keys are added up, but for strata.
         epochs: In the order in which they ran. An arm that had no share in some epoch is
-            compared over the epochs in which it had one only if it is left out of ``arms``.
+            compared with control over the epochs in which it had one.
         arms: Arms in reading order.
         control: The arm compared with.
         covariates: Names among the cells' columns.
@@ -90,7 +90,7 @@ def estimate(
         key: Key of the cells that names epochs.
 
     Raises:
-        DesignError: When an epoch of the cells is unknown, or an arm had no share in one.
+        DesignError: When an epoch of the cells is unknown, or control had no share in one.
 
     References:
         Hadad, Hirshberg, Zhan, Wager and Athey (2021), *PNAS* 118(15), section "Adaptive
@@ -110,13 +110,12 @@ def estimate(
         >>> found.effects.contrast("y", "t").value.round(12) + 0.0
         array([0.])
     """
-    known = {epoch.name for epoch in epochs}
-    _refuse(cells, known, epochs, arms, key)
+    _refuse(cells, epochs, arms, control, key)
     ran = [epoch for epoch in epochs if epoch.name in cells.levels(key)]
     parts = tuple(
         ab.estimate(
             cells.where(**{key: epoch.name}),
-            arms=arms,
+            arms=[arm for arm in arms if epoch.share.get(arm, 0.0) > 0],
             control=control,
             covariates=covariates,
             strata=strata,
@@ -124,58 +123,115 @@ def estimate(
         )
         for epoch in ran
     )
-    return weigh(parts, ran)
+    return weigh(parts, ran, arms=arms)
 
 
-def weigh(parts: Sequence[Effects], epochs: Sequence[Epoch]) -> Weighted:
+def weigh(
+    parts: Sequence[Effects], epochs: Sequence[Epoch], *, arms: Sequence[str] | None = None
+) -> Weighted:
     """Add up epochs that were each estimated within themselves.
 
     Args:
-        parts: Effects of each epoch, of the same arms and components, in order.
+        parts: Effects of each epoch, of the same components, in order; an arm that an epoch
+            lacks had no share in it.
         epochs: Their shares.
+        arms: All arms in reading order; those of the first epoch unless said.
     """
+    names = tuple(parts[0].arms if arms is None else arms)
+    control = names.index(parts[0].control)
     total = np.array([float(sum(part.n)) for part in parts])
-    harm = [sum(1 / epoch.share[arm] for arm in parts[0].arms) for epoch in epochs]
-    weight = total / np.sqrt(harm)
-    weight /= weight.sum()
+    ran = np.array([[arm in part.arms for arm in names] for part in parts])
+    stay = ran.all(axis=0)
+    own = np.empty((len(names), len(parts)))
+    for a in range(len(names)):
+        # An arm that left is compared over its own epochs, with those who ran then.
+        inside = stay | (np.arange(len(names)) == a)
+        own[a] = _weights(total, epochs, names, inside, ran[:, a])
     return Weighted(
-        effects=_combined(parts, weight),
+        effects=_combined([_padded(part, names) for part in parts], own, control),
         parts=tuple(parts),
-        weight=weight,
+        weight=own[control],
         epochs=tuple(epochs),
     )
 
 
-def _combined(parts: Sequence[Effects], weight: Floats) -> Effects:
-    """Add epochs up; given what came before, their errors are uncorrelated."""
-    first = parts[0]
+def _weights(
+    total: Floats,
+    epochs: Sequence[Epoch],
+    names: tuple[str, ...],
+    inside: NDArray[np.bool_],
+    ran: NDArray[np.bool_],
+) -> Floats:
+    """Units of each epoch over the root of its sum of 1 / share; 0 where an arm was out."""
+    weight = np.zeros(len(epochs))
+    for t in np.flatnonzero(ran):
+        shares = [epochs[int(t)].share[names[a]] for a in np.flatnonzero(inside)]
+        weight[t] = total[t] / np.sqrt(sum(1 / share for share in shares))
+    out: Floats = weight / weight.sum()
+    return out
 
-    def added(name: str, power: int) -> Any:  # noqa: ANN401 - an array or nothing
+
+def _padded(part: Effects, names: tuple[str, ...]) -> Effects:
+    """Give an epoch all arms; one that it lacks has mean 0 and is given no weight."""
+    if part.arms == names:
+        return part
+    at = np.array([names.index(arm) for arm in part.arms])
+    a, k = len(names), len(part.names)
+    mean, cov = np.zeros((a, k)), np.zeros((a, k, a, k))
+    mean[at] = part.mean
+    cov[np.ix_(at, np.arange(k), at, np.arange(k))] = part.cov
+    df = np.full(a, np.inf)
+    df[at] = part.df
+    n = np.zeros(a, dtype=np.int64)
+    n[at] = part.n
+    return replace(
+        part, arms=names, mean=mean, cov=cov, df=df, n=tuple(n.tolist()), plain_cov=None,
+        own=None, working=None,
+    )  # fmt: skip
+
+
+def _combined(parts: Sequence[Effects], own: Floats, control: int) -> Effects:
+    """Add epochs up; given what came before, their errors are uncorrelated.
+
+    Arm a's mean is control's over all epochs, plus what a had over control in its own epochs;
+    for an arm of all epochs that is its mean over them.
+    """
+    first = parts[0]
+    arms = len(first.arms)
+    # maps[t, a, b]: how arm b's mean in epoch t enters arm a's.
+    maps = np.zeros((len(parts), arms, arms))
+    for a in range(arms):
+        maps[:, a, a] += own[a]
+        maps[:, a, control] += own[control] - own[a]
+    mean = np.einsum("tab,tbk->ak", maps, np.array([part.mean for part in parts]))
+
+    def added(name: str) -> Any:  # noqa: ANN401 - an array or nothing
         blocks = [getattr(part, name) for part in parts]
         if any(block is None for block in blocks):
             return None
-        return sum(w**power * block for w, block in zip(weight, blocks, strict=True))
+        return sum(
+            np.einsum("ab,bkcl,dc->akdl", maps[t], block, maps[t], optimize=True)
+            for t, block in enumerate(blocks)
+        )
 
-    spread = np.array(
-        [
-            [w**2 * (1 / max(part.n[a], 1) if part.working is None else part.working[a])
-             for w, part in zip(weight, parts, strict=True)]
-            for a in range(len(first.arms))
-        ]
-    )  # fmt: skip
+    cov = added("cov")
+    spread = [
+        [own[a, t] ** 2 / max(part.n[a], 1) for t, part in enumerate(parts)]
+        for a in range(arms)
+    ]
     df = [
-        satterthwaite(row.tolist(), [float(part.df[a]) for part in parts])
+        satterthwaite(row, [float(part.df[a]) for part in parts])
         for a, row in enumerate(spread)
     ]
     notes = dict.fromkeys(part.note for part in parts if part.note)
     return replace(
         first,
-        n=tuple(sum(part.n[a] for part in parts) for a in range(len(first.arms))),
-        mean=added("mean", 1),
-        cov=added("cov", 2),
-        plain_cov=added("plain_cov", 2),
-        own=added("own", 2),
-        working=added("working", 2),
+        n=tuple(sum(part.n[a] for part in parts) for a in range(arms)),
+        mean=mean,
+        cov=cov,
+        plain_cov=added("plain_cov"),
+        own=np.array([cov[a, :, a] for a in range(arms)]),
+        working=None,
         df=np.array(df),
         variance_kept=None,
         method=f"{first.method}; {METHOD}" if first.method else METHOD,
@@ -184,8 +240,9 @@ def _combined(parts: Sequence[Effects], weight: Floats) -> Effects:
 
 
 def _refuse(
-    cells: Cells, known: set[str], epochs: Sequence[Epoch], arms: Sequence[str], key: str
+    cells: Cells, epochs: Sequence[Epoch], arms: Sequence[str], control: str, key: str
 ) -> None:
+    known = {epoch.name for epoch in epochs}
     strange = sorted(set(cells.levels(key)) - known)
     if strange:
         raise DesignError(
@@ -193,10 +250,11 @@ def _refuse(
             f"epochs: {sorted(known)}. Log its shares as they were, or leave its units out."
         )
     for epoch in epochs:
-        for arm in arms:
-            if not epoch.share.get(arm, 0.0) > 0:
-                raise DesignError(
-                    f"arm {arm!r} had no share in epoch {epoch.name!r}; arms are compared "
-                    "over epochs in which all of them could be drawn. Leave the arm or the "
-                    "epoch out."
-                )
+        if not epoch.share.get(control, 0.0) > 0:
+            raise DesignError(
+                f"control {control!r} had no share in epoch {epoch.name!r}; nothing can be "
+                "compared with it there. Leave the epoch out."
+            )
+    never = [arm for arm in arms if not any(e.share.get(arm, 0.0) > 0 for e in epochs)]
+    if never:
+        raise DesignError(f"arm {never[0]!r} had no share in any epoch; leave it out.")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from upliftlab.cli.app import Files, Json, app, experiments
+from upliftlab.cli.app import Files, Json, answered, app, experiments
 
 if TYPE_CHECKING:
+    from upliftlab.assignment.recipe import Epoch
     from upliftlab.experiment import Experiment
 
 File = Annotated[Path, typer.Argument(help="experiment.yaml, or a folder that holds one.")]
@@ -48,13 +49,13 @@ def assign(
         typer.echo(
             statement(
                 experiment, dialect=sql, table=table, unit=unit or "unit", clock=clock, at=at,
-                lock=lock, rule=_rule(experiment, path, sql),
+                lock=lock, rule=_rule(experiment, path, sql), epochs=_epochs(experiment),
             )
         )  # fmt: skip
         return
     found, place = written(
         experiment, ids=ids, out=out, unit=unit, clock=clock, at=at, lock=lock,
-        rule=_rule(experiment, path, "duckdb"),
+        rule=_rule(experiment, path, "duckdb"), epochs=_epochs(experiment),
     )  # fmt: skip
     if as_json:
         typer.echo(json.dumps({"file": str(place), **found.to_dict()}, ensure_ascii=False))
@@ -75,6 +76,41 @@ def lock(files: Files) -> None:
     for experiment, path in found:
         written, place = write_lock(experiment, path)
         typer.echo(f"locked {experiment.name} ({written.plan[:12]}) in {place}")
+
+
+@app.command()
+def adapt(
+    file: File,
+    since: Annotated[str, typer.Option("--since", help="First day of the next epoch.")],
+    as_json: Json = False,  # noqa: FBT002
+) -> None:
+    """Move shares towards the arms that earn, for units that enter from a day on; log why."""
+    from upliftlab.adaptive.log import log_path, write_log
+    from upliftlab.adaptive.move import next_epoch
+    from upliftlab.plan.quantities import parse_date
+
+    [(experiment, _)] = experiments([file])
+    day = parse_date(since, "--since")
+    place = log_path(experiment)
+    found = answered(experiment)
+    move = next_epoch(experiment, found.effects, found.economics, found.metrics, since=day)
+    write_log(move.log, place)
+    if as_json:
+        typer.echo(json.dumps(move.to_dict(), ensure_ascii=False))
+        return
+    typer.echo(f"epoch {len(move.log.epochs)} from {day} ({place.name}):")
+    for arm, share in move.shares.share.items():
+        why = move.shares.dropped.get(arm, f"best with {move.shares.best[arm]:.1%}")
+        typer.echo(f"  {arm}: {share:.1%} ({why})")
+
+
+def _epochs(experiment: Experiment) -> tuple[Epoch, ...] | None:
+    """Read the shares of a plan that lets them follow profit."""
+    if experiment.assign is None or experiment.assign.adapt is None:
+        return None
+    from upliftlab.adaptive.log import log_of
+
+    return log_of(experiment).drawn(experiment.control.label)
 
 
 def _rule(experiment: Experiment, path: Path, dialect: str) -> str | None:

@@ -18,7 +18,7 @@ from upliftlab.errors import DataError, DefinitionError, UpliftlabError
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from upliftlab.assignment.recipe import Recipe
+    from upliftlab.assignment.recipe import Epoch, Recipe
     from upliftlab.experiment import Experiment
     from upliftlab.lock import Lock
 
@@ -35,6 +35,7 @@ def assign(
     at: str | None = None,
     lock: Lock | None = None,
     rule: str | None = None,
+    epochs: tuple[Epoch, ...] | None = None,
 ) -> tuple[Written, Path]:
     """Write the assignment table of a plan, ready for ``run``.
 
@@ -48,6 +49,7 @@ def assign(
         at: Day of assignment for all units; the first day of the run unless said.
         lock: The plan's lock; a plan that assigns otherwise than it promised is refused.
         rule: SQL of the plan's targeting rule, where it has one.
+        epochs: Shares over time as they were logged, in place of the plan's own.
 
     Returns:
         What was written, and where.
@@ -57,6 +59,7 @@ def assign(
         DataError: When the table of units does not hold what the plan needs.
     """
     recipe = recipe_of_locked(experiment, lock)
+    recipe = replace(recipe, epochs=epochs or recipe.epochs)
     source = _ids(experiment, ids)
     place, names = _target(experiment, out)
     with duckdb.connect() as engine:
@@ -82,6 +85,7 @@ def statement(
     at: str | None = None,
     lock: Lock | None = None,
     rule: str | None = None,
+    epochs: tuple[Epoch, ...] | None = None,
 ) -> str:
     """Write the same assignment as SQL to paste: one SELECT in one dialect.
 
@@ -91,6 +95,7 @@ def statement(
     from upliftlab.assignment.hashing import Dialect
 
     recipe = recipe_of_locked(experiment, lock)
+    recipe = replace(recipe, epochs=epochs or recipe.epochs)
     if recipe.draw != "each" or (experiment.assign and experiment.assign.waves):
         raise UpliftlabError(
             f"experiment {experiment.name!r} draws a list as a whole, which no single SELECT "

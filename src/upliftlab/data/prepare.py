@@ -67,6 +67,10 @@ def _at_its_grain(
     return prepare_orders(engine, sources, given, plan, how)
 
 
+EPOCH = "epoch"
+"""Column of the assignment table that says with which shares a unit was drawn."""
+
+
 def plan_of(experiment: Experiment) -> Plan:
     """Take from the experiment what reading and joining need."""
     windows = sorted({experiment.follow_up or 0, *experiment.other_windows} - {0})
@@ -76,7 +80,7 @@ def plan_of(experiment: Experiment) -> Plan:
     return Plan(
         arms=tuple(arm.label for arm in experiment.arms),
         control=experiment.control.label,
-        strata=experiment.strata,
+        strata=strata_of(experiment),
         segments=experiment.decide.segments,
         covariates=experiment.covariates,
         cluster=experiment.cluster,
@@ -89,6 +93,13 @@ def plan_of(experiment: Experiment) -> Plan:
         features=() if experiment.target is None else experiment.target.features or None,
         has_coupons=any(arm.coupon is not None for arm in experiment.arms),
     )
+
+
+def strata_of(experiment: Experiment) -> tuple[str, ...]:
+    """Columns within which arms are compared: the plan's, and epochs where shares change."""
+    assign = experiment.assign
+    moves = assign is not None and (assign.epochs is not None or assign.adapt is not None)
+    return tuple(dict.fromkeys((*experiment.strata, *([EPOCH] if moves else []))))
 
 
 def reading_of(experiment: Experiment) -> tables.Reading:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field, PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 
 from upliftlab.errors import DefinitionError
+from upliftlab.plan.adapt import Adapt, adapt_rules
 from upliftlab.plan.definition import (
     Columns,
     Definition,
@@ -113,6 +114,7 @@ class Assign(Definition):
         keep: Share of draws that are balanced enough.
         rule: File of a targeting rule that gives the arm of all but the explored units.
         explore: Share of units whose arm is drawn although there is a rule.
+        adapt: Lets shares follow what arms earn, epoch by epoch.
     """
 
     salt: Salt | None = None
@@ -125,6 +127,7 @@ class Assign(Definition):
     keep: Share = Field(default_factory=lambda: Rate.parse("10%", "keep"))
     rule: Text | None = None
     explore: Share | None = None
+    adapt: Adapt | None = None
 
 
 def assign_rules(valid: Mapping[str, Any]) -> Iterator[Finding]:
@@ -137,6 +140,7 @@ def assign_rules(valid: Mapping[str, Any]) -> Iterator[Finding]:
     yield from _parts(assign)
     yield from _epochs(assign, valid.get("run"))
     yield from _explored(assign)
+    yield from adapt_rules(assign, valid)
 
 
 def _by_design(assign: Assign, design: str) -> Iterator[Finding]:
