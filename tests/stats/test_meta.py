@@ -42,6 +42,19 @@ def test_arms_that_share_a_control_count_for_less_than_independent_tests():
     assert found.mean.std_error > pool(y, np.diag(cov), method="fixed").mean.std_error
 
 
+def test_blocks_are_a_block_diagonal_matrix():
+    """Five estimates, two of which share a control."""
+    y, v = np.array([0.4, -0.2, 1.9, 0.8, 0.1]), variances(5)
+    cov = np.diag(v)
+    cov[1, 3] = cov[3, 1] = 0.04
+    whole = pool(y, cov)
+    parts = pool(y, v, blocks=[((1, 3), cov[np.ix_([1, 3], [1, 3])])])
+
+    assert parts.mean.estimate == pytest.approx(whole.mean.estimate, abs=1e-12)
+    assert parts.tau2 == pytest.approx(whole.tau2, rel=1e-9)
+    assert parts.weights == pytest.approx(whole.weights, abs=1e-9)
+
+
 @given(effects, st.floats(-100, 100), st.floats(0.1, 50))
 @settings(max_examples=40, deadline=None)
 def test_pooling_moves_and_stretches_with_the_data(y, shift, factor):

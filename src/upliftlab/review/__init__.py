@@ -1,1 +1,1 @@
-"""What did the quarter's experiments earn together, and what is to be decided?"""
+"""What did a quarter earn, does it tie to the books, and where does the money go next?"""

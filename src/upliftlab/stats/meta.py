@@ -13,11 +13,12 @@ from upliftlab.errors import UpliftlabError
 from upliftlab.stats.estimate import NAN, Estimate, critical_value, interval, undefined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     Floats = NDArray[np.float64]
+    Block = tuple[Sequence[int], ArrayLike]
 
 Method = Literal["fixed", "dl", "reml", "pm"]
 SmallSample = Literal["knapp_hartung", "truncated", "none"]
@@ -84,6 +85,7 @@ def pool(
     *,
     method: Method = "reml",
     small_sample: SmallSample = "knapp_hartung",
+    blocks: Sequence[Block] = (),
     level: float = 0.95,
     name: str = "mean",
 ) -> Pooled:
@@ -100,6 +102,8 @@ def pool(
         small_sample: ``knapp_hartung``: scaled standard error, t with k - 1 df;
             ``truncated``: the same, never smaller than the plain one; ``none``: normal. The
             fixed effect is always plain.
+        blocks: (positions, covariance) of estimates with correlated errors, beside a vector of
+            variances: the same as a block-diagonal matrix, at any k.
         level: Confidence level.
         name: What the mean means.
 
@@ -122,7 +126,7 @@ def pool(
         >>> f"{found.mean.estimate:.3f} +- {found.mean.std_error:.3f}, tau2 {found.tau2:.4f}"
         '0.444 +- 0.183, tau2 0.0958'
     """
-    data = _Rotated.of(estimates, variances)
+    data = _Rotated.of(estimates, variances, blocks)
     k = len(data.y)
     if k == 0:
         missing = undefined(name, NO_STUDY, level=level)
@@ -215,10 +219,12 @@ class _Rotated:
     y: Floats
     x: Floats
     v: Floats
-    turn: Floats | None
+    turns: tuple[tuple[list[int], Floats], ...]
 
     @classmethod
-    def of(cls, estimates: ArrayLike, variances: ArrayLike) -> _Rotated:
+    def of(
+        cls, estimates: ArrayLike, variances: ArrayLike, blocks: Sequence[Block]
+    ) -> _Rotated:
         y = np.asarray(estimates, dtype=float)
         v = np.asarray(variances, dtype=float)
         if y.ndim != 1 or v.shape not in {(len(y),), (len(y), len(y))}:
@@ -226,17 +232,21 @@ class _Rotated:
                 f"pool got estimates of shape {y.shape} and variances of shape {v.shape}; "
                 "give (k,) and (k,) or (k, k)."
             )
-        turn = None
-        x = np.ones_like(y)
         if v.ndim == 2:
-            v, turn = np.linalg.eigh(v)
-            y, x = turn.T @ y, turn.T @ x
+            blocks = [(range(len(y)), v)]
+        y, x, v = y.copy(), np.ones_like(y), np.diag(v).copy() if v.ndim == 2 else v.copy()
+        turns = []
+        for positions, cov in blocks:
+            at = [int(i) for i in positions]
+            v[at], turn = np.linalg.eigh(np.asarray(cov, dtype=float))
+            y[at], x[at] = turn.T @ y[at], turn.T @ x[at]
+            turns.append((at, turn))
         if not (np.isfinite(y).all() and np.isfinite(v).all() and (v > 0).all()):
             raise UpliftlabError(
                 "pool needs finite estimates and positive variances; leave out estimates that "
                 "do not exist."
             )
-        return cls(y=y, x=x, v=v, turn=turn)
+        return cls(y=y, x=x, v=v, turns=tuple(turns))
 
     def fit(self, tau2: float) -> tuple[float, float, float]:
         """Mean, its variance, and weighted sum of squares around it."""
@@ -271,8 +281,9 @@ class _Rotated:
     def shares(self, tau2: float) -> Floats:
         """Weight of each estimate in the mean; they add up to 1."""
         w = self.x / (self.v + tau2)
-        own = w if self.turn is None else self.turn @ w
-        out: Floats = own / own.sum()
+        for at, turn in self.turns:
+            w[at] = turn @ w[at]
+        out: Floats = w / w.sum()
         return out
 
 

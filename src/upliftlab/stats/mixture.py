@@ -212,8 +212,8 @@ class _Sampler:
 
     def _effects(self, seen: Floats, at: Ints) -> Floats:
         width2 = np.concatenate([[0.0], self.widths**2])[self.kind[at]]
-        centre = np.where(self.kind[at] > 0, self.mode, 0.0)
-        keep = width2 / (width2 + self.v[at])
+        centre: Floats = np.where(self.kind[at] > 0, self.mode, 0.0)
+        keep: Floats = width2 / (width2 + self.v[at])
         noise = self.rng.standard_normal(len(at)) * np.sqrt(keep * self.v[at])
         out: Floats = centre + keep * (seen - centre) + noise
         return out

@@ -1,0 +1,262 @@
+"""Which lines made the quarter, what did a yuan of spend earn, how much of it is final?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from upliftlab.registry.record import Maturity, plain
+from upliftlab.review.entries import is_holdout
+from upliftlab.stats.estimate import Estimate, interval, undefined
+from upliftlab.stats.ratio import fieller
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from upliftlab.registry.record import ArmMeans, Record
+    from upliftlab.review.entries import Programme
+
+    Floats = NDArray[np.float64]
+
+COST = "campaign_cost"
+OTHER = "not broken down"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One line of the quarter's waterfall, over the treated units of all tests.
+
+    Attributes:
+        line: Key of the P&L line.
+        label: Words for readers.
+        stage: Where in the journey it arises.
+        is_campaign: Whether it is money spent on the campaign itself.
+        effect: What it adds to realised extra profit, minor units.
+    """
+
+    line: str
+    label: str
+    stage: str
+    is_campaign: bool
+    effect: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Which part of the spend has a test behind it.
+
+    Attributes:
+        name: Mechanism or channel.
+        spend: Money spent on it in the quarter, minor units.
+        n_tests: Tests of it that were read.
+        is_tested: Whether there is one.
+    """
+
+    name: str
+    spend: float
+    n_tests: int
+    is_tested: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """Share of the spend with causal evidence.
+
+    Attributes:
+        rows: One per mechanism, largest spend first.
+        spend: Total.
+        share: Of spend in mechanisms with a test that was read.
+        note: Where the spend comes from.
+    """
+
+    rows: tuple[Evidence, ...]
+    spend: float
+    share: float
+    note: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        out: dict[str, Any] = plain(self)
+        return out
+
+
+def waterfall_of(
+    programme: Programme, records: Sequence[Record], *, level: float = 0.95
+) -> tuple[Bar, ...]:
+    """Add up every P&L line over the treated units of all tests.
+
+    Bars add up to the realised total; what an experiment does not break down stands in a bar
+    of its own. Arms of one experiment vary together as their profits do.
+    """
+    sums: dict[str, Floats] = {}
+    said: dict[str, tuple[str, str, bool]] = {OTHER: (OTHER, "", False)}
+    value, error = _columns(programme, records, said)
+    n = np.array([e.n for e in programme.entries], dtype=float)
+    for line in value:
+        v, s = value[line] * n, error[line] * n
+        variance = float((s**2).sum())
+        for at, cov in programme.blocks:
+            d = np.sqrt(np.diag(cov))
+            part = s[list(at)]
+            variance += float(part @ (cov / np.outer(d, d)) @ part - part @ part)
+        sums[line] = np.array([float(v.sum()), max(variance, 0.0)])
+    out = []
+    for line, (total, variance) in sums.items():
+        if line == OTHER and abs(total) < 0.5 and variance < 0.25:
+            continue
+        label, stage, is_campaign = said[line]
+        effect = interval(label or line, float(total), float(variance), level=level)
+        out.append(
+            Bar(line=line, label=label, stage=stage, is_campaign=is_campaign, effect=effect)
+        )
+    return tuple(out)
+
+
+def return_on_spend(
+    programme: Programme, records: Sequence[Record], total: Estimate, *, level: float = 0.95
+) -> tuple[Estimate, Estimate]:
+    """Return campaign money of all tests, and extra profit per unit of it (Fieller).
+
+    Profit and spend of one experiment vary together where its means were recorded.
+    """
+    by_name = {(r.name, r.id): r for r in records}
+    spend = variance = covariance = 0.0
+    for entry_at, record in _experiments(programme, by_name):
+        entries = [programme.entries[i] for i in entry_at]
+        arms = [record.arm(entry.arm) for entry in entries]
+        known = [arm for arm in arms if arm.spend.estimate == arm.spend.estimate]
+        spend += sum(arm.spend.estimate for arm in known)
+        joint = None if record.means is None else _joint(record.means, entries)
+        if joint is None:
+            variance += sum(arm.spend.std_error**2 for arm in known if arm.spend.std_error > 0)
+        else:
+            variance += joint[0]
+            covariance += joint[1]
+    if not spend:
+        missing = undefined("spend", "no experiment says what it spent", level=level)
+        return missing, undefined("iROI", "no spend", level=level)
+    found = interval("spend", spend, variance, level=level)
+    var_total = total.std_error**2 if total.std_error > 0 else math.nan
+    iroi = fieller(
+        total.estimate, spend, var_total, variance, covariance, level=level, name="iROI"
+    )
+    return found, iroi
+
+
+def coverage_of(
+    programme: Programme, spend: Mapping[str, float] | None, history: Sequence[Record] = ()
+) -> Coverage:
+    """Return which share of spend has a test behind it.
+
+    Args:
+        programme: Arms read in the quarter.
+        spend: Mechanism -> money spent in the quarter, from the books; without it the spend of
+            the tests themselves is all that is known, and the share is not.
+        history: Earlier experiments that still count as evidence.
+    """
+    tests: dict[str, set[str]] = {}
+    own: dict[str, float] = {}
+    for entry in programme.entries:
+        tests.setdefault(entry.mechanism, set()).add(entry.experiment)
+        known = entry.spend if entry.spend == entry.spend else 0.0
+        own[entry.mechanism] = own.get(entry.mechanism, 0.0) + known
+    for record in history:
+        if record.is_read and not is_holdout(record):
+            tests.setdefault(record.mechanism or record.kind, set()).add(record.name)
+    money = dict(own if spend is None else spend)
+    rows = [
+        Evidence(
+            name=name,
+            spend=amount,
+            n_tests=len(tests.get(name, ())),
+            is_tested=name in tests,
+        )
+        for name, amount in money.items()
+    ]
+    total = sum(row.spend for row in rows)
+    tested = sum(row.spend for row in rows if row.is_tested)
+    note = "" if spend is not None else "spend of the tests alone: nobody gave the quarter's"
+    return Coverage(
+        rows=tuple(sorted(rows, key=lambda row: -row.spend)),
+        spend=total,
+        share=tested / total if spend is not None and total > 0 else math.nan,
+        note=note,
+    )
+
+
+def maturity_of(records: Sequence[Record]) -> Maturity:
+    """Weigh booked, projected and assumed shares by the money of each experiment's lines."""
+    weights, rows, silent = [], [], 0
+    for record in records:
+        if not record.is_read:
+            continue
+        found = record.maturity
+        if not all(map(math.isfinite, (found.booked, found.projected, found.assumed))):
+            silent += 1
+            continue
+        money = sum(
+            abs(line.treatment) * arm.n
+            for arm in record.arms
+            for line in arm.lines
+            if line.treatment == line.treatment
+        )
+        weights.append(money or 1.0)
+        rows.append((found.booked, found.projected, found.assumed))
+    note = f"{silent} experiments do not say which returns are final" if silent else ""
+    if not rows:
+        return Maturity(note=note or "no experiment was read")
+    w = np.array(weights) / sum(weights)
+    booked, projected, assumed = (float(x) for x in w @ np.array(rows))
+    return Maturity(booked=booked, projected=projected, assumed=assumed, note=note)
+
+
+def _columns(
+    programme: Programme, records: Sequence[Record], said: dict[str, tuple[str, str, bool]]
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Per-unit effect and standard error of each line, one entry per arm."""
+    by_name = {(r.name, r.id): r for r in records}
+    size = len(programme.entries)
+    value: dict[str, Floats] = {}
+    error: dict[str, Floats] = {}
+    rest, rest_error = np.zeros(size), np.zeros(size)
+    for i, entry in enumerate(programme.entries):
+        arm = by_name[entry.experiment, entry.record].arm(entry.arm)
+        covered = 0.0
+        for line in arm.lines:
+            said.setdefault(line.name, (line.label, line.stage, line.is_campaign))
+            value.setdefault(line.name, np.zeros(size))[i] = line.effect.estimate
+            se = line.effect.std_error
+            error.setdefault(line.name, np.zeros(size))[i] = se if se > 0 else 0.0
+            covered += line.effect.estimate
+        rest[i] = entry.profit.estimate - covered
+        rest_error[i] = 0.0 if arm.lines else entry.profit.std_error
+    value[OTHER], error[OTHER] = rest, rest_error
+    return value, error
+
+
+def _experiments(
+    programme: Programme, records: Mapping[tuple[str, str], Record]
+) -> list[tuple[list[int], Record]]:
+    groups: dict[tuple[str, str], list[int]] = {}
+    for i, entry in enumerate(programme.entries):
+        groups.setdefault((entry.experiment, entry.record), []).append(i)
+    return [(at, records[key]) for key, at in groups.items()]
+
+
+def _joint(means: ArmMeans, entries: Sequence[Any]) -> tuple[float, float] | None:
+    """Variance of total spend and its covariance with total profit, or nothing."""
+    if COST not in means.names or "profit" not in means.names:
+        return None
+    size = len(means.arms) * len(means.names)
+    rows = np.zeros((2, size))
+    for entry in entries:
+        for r, name in enumerate((COST, "profit")):
+            rows[r, means.at(entry.arm, name)] += entry.n
+            rows[r, means.at(means.control, name)] -= entry.n
+    cov = rows @ np.asarray(means.cov, dtype=float) @ rows.T
+    return float(cov[0, 0]), float(cov[0, 1])
