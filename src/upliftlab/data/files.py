@@ -60,6 +60,27 @@ def read_files(engine: Engine, name: str, source: Source, base: Path | None) -> 
         raise DataError.query_failed(name, str(source.file), said(problem)) from None
 
 
+def text_rows(
+    name: str,
+    place: str,
+    *,
+    encoding: str = "utf-8",
+    sheet: str | None = None,
+    base: Path | None = None,
+) -> list[dict[str, str]]:
+    """Return the rows of a small CSV or xlsx file as text, blanks as empty text.
+
+    Raises:
+        DataError: For a file that is not there, is empty, or cannot be read.
+    """
+    found = _found(name, place, base)
+    frame = _edge(found, encoding.replace("utf-8", "utf-8-sig"), sheet).to_pandas().fillna("")
+    return [
+        {column: str(row[column]).strip() for column in frame.columns}
+        for row in frame.to_dict("records")
+    ]
+
+
 def engine_errors() -> tuple[type[BaseException], ...]:
     """Name what the engines raise when they refuse a query, a file or a connection."""
     import sys
