@@ -35,7 +35,9 @@ def test_an_index_states_its_model_and_what_would_break_it():
     """The sentence names its assumption; the bypass is the near end of the interval."""
     rng = np.random.default_rng(2)
     early = rng.gamma(2.0, 1.0, (500, 1))
-    index = surrogate_index(early, 3 * early[:, 0] + rng.normal(size=500), ["orders"], horizon=360)
+    index = surrogate_index(
+        early, 3 * early[:, 0] + rng.normal(size=500), ["orders"], horizon=360
+    )
     found = lifetime_from_index("t", index, [0.2], [[1e-4]], units=1000, beyond=60)
 
     assert found.amount.estimate == pytest.approx(600, rel=0.05)

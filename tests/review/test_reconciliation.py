@@ -15,7 +15,7 @@ from upliftlab.errors import UpliftlabError
 from upliftlab.registry.record import Maturity, Taken
 from upliftlab.review.books import Books, calendar_months, read_chart
 from upliftlab.review.calibration import Reading, calibrate, readings_of
-from upliftlab.review.entries import programme_of
+from upliftlab.review.entries import entries_of
 from upliftlab.review.guarantees import Slot, guarantee
 from upliftlab.review.postings import postings_from
 from upliftlab.review.quarter import review_of
@@ -166,7 +166,7 @@ def beside_the_books():
     ]
     found = simulate_books()
     review = review_of(records, quarter="2026Q3")
-    programme = programme_of(records)
+    programme = entries_of(records)
     return review, reconcile(
         review,
         steps_of(programme, records, reported=41e8),

@@ -58,6 +58,9 @@ def test_cdnow_first_twelve_weeks_announce_the_next_year(shared_data):
     units["spend"] = spend[early].groupby(who[early]).sum().reindex(units.index, fill_value=0)
     late = (age > 84) & (age <= 449)
     units["late"] = spend[late].groupby(who[late]).sum().reindex(units.index, fill_value=0)
+    # One customer bought 53 times, for six times the next one's money.
+    raw = surrogate_index(units[["orders", "spend"]], units["late"], ["a", "b"], horizon=449)
+    units[["orders", "spend"]] = np.log1p(units[["orders", "spend"]])
     half = np.random.default_rng(3).random(len(units)) < 0.5
     learn, judge = units[half], units[~half]
     columns = ["orders", "spend"]
@@ -70,6 +73,9 @@ def test_cdnow_first_twelve_weeks_announce_the_next_year(shared_data):
     noise = np.sqrt(sum(a.late.var() / len(a) for a in arms))
 
     assert len(units) > 2000
+    assert raw.effect([1.0, 1.0], np.eye(2)).note == (
+        "early outcomes foretell nothing out of sample: transform them, or wait"
+    )
     assert index.r2 > 0.1
     assert found.is_above_zero
     assert abs(found.estimate - actual) < 1.96 * np.hypot(found.std_error, noise)
@@ -87,8 +93,8 @@ def test_what_cannot_be_learned_is_refused():
         surrogate_index(early, late, ["a", "b"], horizon=90).effect([1.0], [[1.0]])
 
     assert str(few.value) == (
-        "a surrogate index of ['a', 'b'] needs at least 30 units with all of them; it got early "
-        "outcomes of shape (5, 2) and 5 long-run outcomes."
+        "a surrogate index of ['a', 'b'] needs at least 30 units with all of them; it got "
+        "early outcomes of shape (5, 2) and 5 long-run outcomes."
     )
     assert str(same.value) == (
         "early outcomes ['a', 'b'] are not independent of each other; leave one out."

@@ -18,7 +18,7 @@ from upliftlab.stats.winners_curse import conditional, correct_total
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from upliftlab.review.entries import Entry, Programme
+    from upliftlab.review.entries import Entries, Entry
     from upliftlab.stats.shrinkage import Shrunken
 
     Floats = NDArray[np.float64]
@@ -130,7 +130,7 @@ class Belief:
     notes: tuple[str, ...] = ()
 
 
-def believe(programme: Programme, *, hurdle: float = 0.0, level: float = 0.95) -> Belief:
+def believe(programme: Entries, *, hurdle: float = 0.0, level: float = 0.95) -> Belief:
     """Shrink all arms together and correct the total of what was shipped.
 
     Arms of one unit (customer, creator ...) are alike: as a share of control's GMV per unit
@@ -177,7 +177,7 @@ def threshold_of(entry: Entry, hurdle: float) -> float:
     return critical_value(df=profit.df, level=profit.level) + hurdle / profit.std_error
 
 
-def _scale(part: Programme) -> Floats:
+def _scale(part: Entries) -> Floats:
     baseline = np.array([e.baseline for e in part.entries])
     if len(baseline) and (np.isfinite(baseline) & (baseline > 0)).all():
         out: Floats = baseline / np.exp(np.log(baseline).mean())
@@ -206,7 +206,7 @@ def _shrunken(fit: Shrunken, j: int, raw: Estimate) -> Estimate:
 
 
 def _rows(
-    programme: Programme, shrunken: list[Estimate], positive: Floats, hurdle: float
+    programme: Entries, shrunken: list[Estimate], positive: Floats, hurdle: float
 ) -> tuple[Believed, ...]:
     adjusted = fcr_intervals([e.profit for e in programme.entries], q=RATE)
     out = []
@@ -230,7 +230,7 @@ def _rows(
 
 
 def _shipped(
-    programme: Programme,
+    programme: Entries,
     draws: list[tuple[list[int], Shrunken]],
     weights: Floats,
     hurdle: float,
@@ -289,7 +289,7 @@ def _corrected(
     return interval(name, total, sum(part.std_error**2 for part in parts), level=level)
 
 
-def _false_positives(programme: Programme, positive: Floats) -> FalsePositives:
+def _false_positives(programme: Entries, positive: Floats) -> FalsePositives:
     above = np.array([e.profit.is_above_zero for e in programme.entries], dtype=bool)
     wins, n = int(above.sum()), len(above)
     rate = wins / n if n else math.nan

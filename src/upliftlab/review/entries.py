@@ -71,7 +71,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Programme:
+class Entries:
     """All arms that were read, with the covariance of those that share a control.
 
     Attributes:
@@ -94,7 +94,7 @@ class Programme:
         """Shape (n,)."""
         return np.array([e.profit.std_error for e in self.entries], dtype=float)
 
-    def take(self, keep: Sequence[int]) -> Programme:
+    def take(self, keep: Sequence[int]) -> Entries:
         """Return some of the entries, with what is left of their covariance."""
         new = {old: i for i, old in enumerate(keep)}
         blocks = []
@@ -102,9 +102,9 @@ class Programme:
             inside = [j for j, old in enumerate(at) if old in new]
             if len(inside) > 1:
                 blocks.append((tuple(new[at[j]] for j in inside), cov[np.ix_(inside, inside)]))
-        return Programme(entries=tuple(self.entries[i] for i in keep), blocks=tuple(blocks))
+        return Entries(entries=tuple(self.entries[i] for i in keep), blocks=tuple(blocks))
 
-    def where(self, asked: Callable[[Entry], bool]) -> Programme:
+    def where(self, asked: Callable[[Entry], bool]) -> Entries:
         """Return the entries that answer yes."""
         return self.take([i for i, entry in enumerate(self.entries) if asked(entry)])
 
@@ -133,7 +133,7 @@ class Programme:
         return interval(name, float(weights @ self.value), max(total, 0.0), df=df, level=level)
 
 
-def programme_of(records: Iterable[Record]) -> Programme:
+def entries_of(records: Iterable[Record]) -> Entries:
     """Line up every arm that was read and has a standard error.
 
     Void, stopped and running experiments have no entry (they are counted elsewhere); a
@@ -152,7 +152,7 @@ def programme_of(records: Iterable[Record]) -> Programme:
             cov, note = _covariance(record, arms)
             blocks.append((tuple(range(first, first + len(arms))), cov))
             notes += [note] if note else []
-    return Programme(
+    return Entries(
         entries=tuple(entries), blocks=tuple(blocks), notes=tuple(dict.fromkeys(notes))
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from upliftlab.stats.meta import Pooled, between_groups, pool
 
 if TYPE_CHECKING:
-    from upliftlab.review.entries import Programme
+    from upliftlab.review.entries import Entries
     from upliftlab.stats.meta import Method
 
 
@@ -48,7 +48,7 @@ class Mechanism:
         }
 
 
-def mechanisms_of(programme: Programme, *, level: float = 0.95) -> tuple[Mechanism, ...]:
+def mechanisms_of(programme: Entries, *, level: float = 0.95) -> tuple[Mechanism, ...]:
     """Pool what is alike: by mechanism and unit, largest spend first.
 
     Arms that share a control enter with their covariance. Effects are per assigned unit, so
@@ -67,7 +67,7 @@ def differ_by_mechanism(mechanisms: tuple[Mechanism, ...]) -> tuple[float, float
     return between_groups(tuple(m.pooled for m in mechanisms if m.unit == unit))
 
 
-def _mechanism(part: Programme, key: tuple[str, str], level: float) -> Mechanism:
+def _mechanism(part: Entries, key: tuple[str, str], level: float) -> Mechanism:
     def pooled(method: Method) -> Pooled:
         return pool(
             part.value,

@@ -196,7 +196,9 @@ def pull_forward(
             f"{y.shape} and covariance of shape {v.shape}."
         )
     titles = list(names) or [f"quarter {q + 1}" for q in range(len(y))]
-    rows = [interval(titles[q], float(y[q]), float(v[q, q]), level=level) for q in range(len(y))]
+    rows = [
+        interval(titles[q], float(y[q]), float(v[q, q]), level=level) for q in range(len(y))
+    ]
     running = [
         interval(
             f"up to {titles[q]}",

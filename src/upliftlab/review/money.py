@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from upliftlab.registry.record import ArmMeans, Record
-    from upliftlab.review.entries import Programme
+    from upliftlab.review.entries import Entries
 
     Floats = NDArray[np.float64]
 
@@ -86,7 +86,7 @@ class Coverage:
 
 
 def waterfall_of(
-    programme: Programme, records: Sequence[Record], *, level: float = 0.95
+    programme: Entries, records: Sequence[Record], *, level: float = 0.95
 ) -> tuple[Bar, ...]:
     """Add up every P&L line over the treated units of all tests.
 
@@ -118,7 +118,7 @@ def waterfall_of(
 
 
 def return_on_spend(
-    programme: Programme, records: Sequence[Record], total: Estimate, *, level: float = 0.95
+    programme: Entries, records: Sequence[Record], total: Estimate, *, level: float = 0.95
 ) -> tuple[Estimate, Estimate]:
     """Return campaign money of all tests, and extra profit per unit of it (Fieller).
 
@@ -149,7 +149,7 @@ def return_on_spend(
 
 
 def coverage_of(
-    programme: Programme, spend: Mapping[str, float] | None, history: Sequence[Record] = ()
+    programme: Entries, spend: Mapping[str, float] | None, history: Sequence[Record] = ()
 ) -> Coverage:
     """Return which share of spend has a test behind it.
 
@@ -216,7 +216,7 @@ def maturity_of(records: Sequence[Record]) -> Maturity:
 
 
 def _columns(
-    programme: Programme, records: Sequence[Record], said: dict[str, tuple[str, str, bool]]
+    programme: Entries, records: Sequence[Record], said: dict[str, tuple[str, str, bool]]
 ) -> tuple[dict[str, Floats], dict[str, Floats]]:
     """Per-unit effect and standard error of each line, one entry per arm."""
     by_name = {(r.name, r.id): r for r in records}
@@ -240,7 +240,7 @@ def _columns(
 
 
 def _experiments(
-    programme: Programme, records: Mapping[tuple[str, str], Record]
+    programme: Entries, records: Mapping[tuple[str, str], Record]
 ) -> list[tuple[list[int], Record]]:
     groups: dict[tuple[str, str], list[int]] = {}
     for i, entry in enumerate(programme.entries):

@@ -10,7 +10,7 @@ from upliftlab.errors import UpliftlabError
 from upliftlab.registry.record import plain
 from upliftlab.review.asked import decisions_asked, started_of
 from upliftlab.review.believed import believe
-from upliftlab.review.entries import is_holdout, programme_of
+from upliftlab.review.entries import entries_of, is_holdout
 from upliftlab.review.holdout import against_holdout, holdout_of
 from upliftlab.review.kinds import differ_by_mechanism, mechanisms_of
 from upliftlab.review.money import coverage_of, maturity_of, return_on_spend, waterfall_of
@@ -124,7 +124,7 @@ def review_of(
             f"experiments: {have}."
         )
     counted, left_out = _one_outcome(mine)
-    programme = programme_of(counted)
+    programme = entries_of(counted)
     total = realised_total(programme, counted, covariances=covariances, level=level)
     money, iroi = return_on_spend(programme, counted, total, level=level)
     belief = believe(programme, hurdle=hurdle, level=level)

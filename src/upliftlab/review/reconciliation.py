@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from upliftlab.registry.record import Record
     from upliftlab.review.books import Books, Chart, FiscalCalendar
     from upliftlab.review.calibration import Calibration
-    from upliftlab.review.entries import Programme
+    from upliftlab.review.entries import Entries
     from upliftlab.review.guarantees import Guarantee
     from upliftlab.review.postings import Posting, TwoBases
     from upliftlab.review.quarter import Review
@@ -253,7 +253,7 @@ def reconcile(
 
 
 def steps_of(
-    programme: Programme,
+    programme: Entries,
     records: Sequence[Record],
     *,
     reported: float = math.nan,
@@ -304,7 +304,7 @@ def steps_of(
     return tuple(out)
 
 
-def _arms(programme: Programme, records: Sequence[Record]) -> list[Any]:
+def _arms(programme: Entries, records: Sequence[Record]) -> list[Any]:
     by_name = {(r.name, r.id): r for r in records}
     return [by_name[e.experiment, e.record].arm(e.arm) for e in programme.entries]
 
@@ -313,7 +313,7 @@ def _error(rung: Any) -> float:  # noqa: ANN401 - a rung or nothing
     return rung.effect.std_error if rung is not None and rung.effect.std_error > 0 else 0.0
 
 
-def _variance(programme: Programme, error: Any) -> float:  # noqa: ANN401 - array (n,)
+def _variance(programme: Entries, error: Any) -> float:  # noqa: ANN401 - array (n,)
     """Arms of one experiment vary together as their profits do."""
     total = float((error**2).sum())
     for at, cov in programme.blocks:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from upliftlab.registry.record import Record
-    from upliftlab.review.entries import Programme
+    from upliftlab.review.entries import Entries
 
 NO_TESTS = "no experiment was read"
 LISTED = 50
@@ -83,7 +83,7 @@ class Additivity:
 
 
 def realised_total(
-    programme: Programme,
+    programme: Entries,
     records: Sequence[Record],
     *,
     covariances: Mapping[tuple[str, str], float] | None = None,
@@ -236,7 +236,7 @@ def _day(text: str, otherwise: int) -> int:
 
 
 def _dependence(
-    programme: Programme,
+    programme: Entries,
     records: Sequence[Record],
     known: dict[tuple[str, str], float],
 ) -> tuple[float, tuple[str, ...]]:

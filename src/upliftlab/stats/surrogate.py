@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from upliftlab.errors import UpliftlabError
-from upliftlab.stats.estimate import Estimate, interval
+from upliftlab.stats.estimate import Estimate, interval, undefined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,9 @@ ASSUMES = (
     "the treatment reaches the long run only through these early outcomes, and they mean today "
     "what they meant in the history"
 )
+
+
+USELESS = "early outcomes foretell nothing out of sample: transform them, or wait"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -77,7 +80,8 @@ class SurrogateIndex:
             level: Confidence level.
 
         Returns:
-            The effect; its variance has the experiment's part and the index's part.
+            The effect; its variance has the experiment's part and the index's part. NaN with a
+            note where the index foretells nothing on units it was not learned on.
         """
         d, v = np.asarray(early, dtype=float), np.asarray(cov, dtype=float)
         if d.shape != (len(self.names),) or v.shape != (len(d), len(d)):
@@ -85,11 +89,17 @@ class SurrogateIndex:
                 f"the index has the early outcomes {list(self.names)}; it got effects of shape "
                 f"{d.shape} with covariance of shape {v.shape}."
             )
+        if not self.r2 > 0:
+            return undefined(name, USELESS, level=level)
         beta, inner = self.coefficients[1:], self.cov[1:, 1:]
         # Independent samples: the product of two uncertain things, to second order.
         variance = beta @ v @ beta + d @ inner @ d + np.trace(inner @ v)
         return interval(
-            name, units * float(d @ beta), units**2 * float(variance), level=level, note=self.model
+            name,
+            units * float(d @ beta),
+            units**2 * float(variance),
+            level=level,
+            note=self.model,
         )
 
     def bypass(self, effect: Estimate) -> float:
@@ -154,7 +164,7 @@ def surrogate_index(
             f"early outcomes {list(names)} are not independent of each other; leave one out."
         )
     beta, residual = _fit(design, y)
-    bread = np.linalg.inv(design.T @ design)
+    bread: Floats = np.linalg.inv(design.T @ design)
     meat = (design * residual[:, None] ** 2).T @ design
     n, k = design.shape
     r2, slope = _out_of_sample(design, y)
@@ -170,7 +180,7 @@ def surrogate_index(
 
 
 def _fit(design: Floats, y: Floats) -> tuple[Floats, Floats]:
-    beta: Floats = np.linalg.lstsq(design, y, rcond=None)[0]
+    beta = np.asarray(np.linalg.lstsq(design, y, rcond=None)[0], dtype=np.float64)
     return beta, y - design @ beta
 
 
