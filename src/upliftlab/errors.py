@@ -578,38 +578,6 @@ class LedgerError(UpliftlabError):
             f"the totals have {sorted(have)}.{hint}"
         )
 
-    @classmethod
-    def no_amount(cls, file: str, row: int, column: str, found: str) -> LedgerError:
-        """A cell of the books is no amount of money."""
-        return cls(
-            f"books {file!r}, row {row}: column {column!r} is {found!r}; write an amount with "
-            "at most two decimals, such as -1234.50."
-        )
-
-    @classmethod
-    def no_period(cls, owner: str, found: str, have: Collection[str]) -> LedgerError:
-        """A month or day lies outside the fiscal calendar."""
-        return cls(
-            f"{owner} has {found!r}, which is in no period of the fiscal calendar; its periods "
-            f"are {list(have)}."
-        )
-
-    @classmethod
-    def mapped_twice(cls, line: str, channel: str, one: str, other: str) -> LedgerError:
-        """A line goes to two accounts, so the books cannot be compared."""
-        where = f" in {channel}" if channel else ""
-        return cls(
-            f"line {line!r}{where} is mapped to accounts {one!r} and {other!r}; map it to one."
-        )
-
-    @classmethod
-    def no_rate(cls, books: str, ledger: str) -> LedgerError:
-        """Books and ledger are in two currencies and nobody says at which rate."""
-        return cls(
-            f"books are in {books} and the ledger is in {ledger}; give the exchange rate and "
-            "its date."
-        )
-
 
 def _listed(problems: Sequence[Problem]) -> str:
     if len(problems) == 1:

@@ -9,8 +9,9 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from upliftlab.data.files import text_rows
-from upliftlab.errors import DataError, LedgerError
+from upliftlab.errors import DataError
 from upliftlab.registry.record import plain
+from upliftlab.review.mistakes import BooksError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,12 +53,12 @@ class FiscalCalendar:
         """Find the period of a day.
 
         Raises:
-            LedgerError: When the calendar does not reach it.
+            BooksError: When the calendar does not reach it.
         """
         for period in self.periods:
             if period.first <= day <= period.last:
                 return period
-        raise LedgerError.no_period("the ledger", day.isoformat(), self.names)
+        raise BooksError.no_period("the ledger", day.isoformat(), self.names)
 
     def of_quarter(self, quarter: str) -> tuple[str, ...]:
         """Names of the periods of one fiscal quarter."""
@@ -161,7 +162,7 @@ class Chart:
         for account in self.accounts:
             for key in account.lines:
                 if key in seen:
-                    raise LedgerError.mapped_twice(*key, seen[key], account.code)
+                    raise BooksError.mapped_twice(*key, seen[key], account.code)
                 seen[key] = account.code
 
     def account_of(self, line: str, channel: str) -> str:
@@ -235,7 +236,7 @@ def read_books(
 
     Raises:
         DataError: When the file or a column is not there.
-        LedgerError: When an amount or a period cannot be read.
+        BooksError: When an amount or a period cannot be read.
     """
     rows = text_rows("books", str(file), encoding=encoding, sheet=sheet)
     if not rows:
@@ -246,7 +247,7 @@ def read_books(
     out: dict[tuple[str, str], int] = {}
     for number, row in enumerate(rows, start=2):
         if row[period] not in calendar.names:
-            raise LedgerError.no_period(f"books {str(file)!r}", row[period], calendar.names)
+            raise BooksError.no_period(f"books {str(file)!r}", row[period], calendar.names)
         key = (row[account], row[period])
         out[key] = out.get(key, 0) + minor_units(row[amount], money, str(file), number, amount)
     return Books(
@@ -273,7 +274,7 @@ def minor_units(text: str, money: str, file: str, row: int, column: str) -> int:
     if bare == "":
         return 0
     if not _AMOUNT.match(bare) or (whole and "." in bare):
-        raise LedgerError.no_amount(file, row, column, text)
+        raise BooksError.no_amount(file, row, column, text)
     return int(bare) if whole else int(Fraction(bare) * 100)
 
 

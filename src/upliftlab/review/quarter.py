@@ -14,7 +14,7 @@ from upliftlab.review.entries import entries_of, is_holdout
 from upliftlab.review.holdout import against_holdout, holdout_of
 from upliftlab.review.kinds import differ_by_mechanism, mechanisms_of
 from upliftlab.review.money import coverage_of, maturity_of, return_on_spend, waterfall_of
-from upliftlab.review.totals import additivity, realised_total
+from upliftlab.review.totals import additivity, overlaps_of, realised_total
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -125,7 +125,10 @@ def review_of(
         )
     counted, left_out = _one_outcome(mine)
     programme = entries_of(counted)
-    total = realised_total(programme, counted, covariances=covariances, level=level)
+    overlaps = overlaps_of(counted)
+    total = realised_total(
+        programme, counted, covariances=covariances, overlaps=overlaps, level=level
+    )
     money, iroi = return_on_spend(programme, counted, total, level=level)
     belief = believe(programme, hurdle=hurdle, level=level)
     check = against_holdout(
@@ -148,7 +151,7 @@ def review_of(
         shipped=belief.shipped,
         false_positives=belief.false_positives,
         holdout=check,
-        additivity=additivity(counted, interactions, check.gap.scaled(-1, "holdout less sum")),
+        additivity=additivity(overlaps, interactions, check.gap.scaled(-1, "holdout less sum")),
         waterfall=waterfall_of(programme, counted, level=level),
         mechanisms=kinds,
         mechanisms_differ_p=differ_by_mechanism(kinds)[1],

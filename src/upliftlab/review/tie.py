@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from upliftlab.errors import LedgerError
 from upliftlab.pnl import half_up
 from upliftlab.registry.record import plain
+from upliftlab.review.mistakes import BooksError
 from upliftlab.review.postings import by_period
 
 if TYPE_CHECKING:
@@ -139,10 +139,10 @@ def tie(
         limit: Share of a cell's ledger amount from which a residual is over the tolerance.
 
     Raises:
-        LedgerError: When currencies differ and no rate is given.
+        BooksError: When currencies differ and no rate is given.
     """
     if books.currency != ledger_currency and books.rate is None:
-        raise LedgerError.no_rate(books.currency, ledger_currency)
+        raise BooksError.no_rate(books.currency, ledger_currency)
     wanted = set(periods)
     expected, lost = _expected(postings, chart, wanted)
     known: dict[tuple[str, str], int] = {}

@@ -87,6 +87,7 @@ def realised_total(
     records: Sequence[Record],
     *,
     covariances: Mapping[tuple[str, str], float] | None = None,
+    overlaps: Overlaps | None = None,
     level: float = 0.95,
 ) -> Estimate:
     """Add up what the treated units of all tests earned: every test that was read counts.
@@ -99,12 +100,15 @@ def realised_total(
         programme: Arms that were read.
         records: Their experiments: salts and layers.
         covariances: (experiment, experiment) -> covariance of their totals, kept at run time.
+        overlaps: From ``overlaps_of``, where it is known already.
         level: Confidence level.
     """
     if not programme.entries:
         return undefined("realised extra profit", NO_TESTS, level=level)
     n = np.array([e.n for e in programme.entries], dtype=float)
-    extra, notes = _dependence(programme, records, dict(covariances or {}))
+    extra, notes = _dependence(
+        programme, overlaps or overlaps_of(records), dict(covariances or {})
+    )
     found = programme.total(n, name="realised extra profit", level=level, extra_variance=extra)
     return _noted(found, (*programme.notes, *notes))
 
@@ -174,16 +178,15 @@ def interaction(
 
 
 def additivity(
-    records: Sequence[Record], interactions: Sequence[Estimate], bound: Estimate
+    overlaps: Overlaps, interactions: Sequence[Estimate], bound: Estimate
 ) -> Additivity:
     """Say whether overlapping tests add up: by interactions, else by the holdout.
 
     Args:
-        records: All experiments of the quarter.
+        overlaps: Pairs that shared units.
         interactions: Measured ones, in total money.
         bound: Holdout less sum of tests.
     """
-    overlaps = overlaps_of(records)
     known = [e for e in interactions if e.std_error > 0]
     measured = undefined("interactions", "none was measured", level=bound.level)
     if known:
@@ -237,14 +240,14 @@ def _day(text: str, otherwise: int) -> int:
 
 def _dependence(
     programme: Entries,
-    records: Sequence[Record],
+    overlaps: Overlaps,
     known: dict[tuple[str, str], float],
 ) -> tuple[float, tuple[str, ...]]:
     """Variance that dependent assignment adds to the total."""
     extra = 2.0 * sum(known.values())
     notes = [f"{len(known)} pairs of tests with covariance kept at run time"] if known else []
     bounded = 0
-    for pair in overlaps_of(records).pairs:
+    for pair in overlaps.pairs:
         if not pair.is_dependent:
             continue
         if (pair.one, pair.other) in known or (pair.other, pair.one) in known:
