@@ -641,3 +641,42 @@ def test_a_start_after_the_panel_that_was_announced_in_it_is_nobody_s_control():
     assert again.att[told.forms.known] == pytest.approx(told.att[told.forms.known], abs=1e-6)
     assert not told.forms.known.all()
     assert did(rows, "sales", **KEYS).effects.forms.known.all()
+
+
+def test_covariates_compare_with_those_alike():
+    """A covariate that bends trends biases the plain comparison, and not the adjusted one."""
+    rng = np.random.default_rng(4)
+    count = 400
+    size = rng.normal(size=count)
+    start = np.where(rng.random(count) < 1 / (1 + np.exp(-size)), 4, 0)
+    week = np.tile(np.arange(1, 7), count)
+    rows = pd.DataFrame(
+        {
+            "shop": np.repeat(np.arange(count), 6), "week": week,
+            "cohort": np.repeat(start, 6), "size": np.repeat(size, 6),
+        }
+    )  # fmt: skip
+    on = (rows.cohort > 0) & (rows.week >= rows.cohort)
+    rows["sales"] = rows["size"] * rows.week + 2.0 * on + 0.1 * rng.normal(size=len(rows))
+
+    plain = did(rows, "sales", **KEYS).average().value[0]
+    for method in ("dr", "reg", "ipw"):
+        found = did(rows, "sales", **KEYS, covariates=["size"], method=method)
+        joint = found.average()
+        # Weighting balances the covariate in expectation only.
+        assert abs(joint.value[0] - 2) < (0.02 if method != "ipw" else 0.5)
+        assert set(found.to_pandas("dynamic").columns) == set(found.to_pandas("group").columns)
+    assert plain > 3
+    assert "effect" in did(rows, "sales", **KEYS, covariates="size")._repr_html_()
+
+
+def test_a_covariate_that_is_no_number_is_refused():
+    """Text and gaps in a covariate are named."""
+    rows = table(region=np.repeat(["a", "b"] * (UNITS // 2), LENGTH))
+    holes = table(area=np.repeat(np.where(np.arange(UNITS) == 3, np.nan, 1.0), LENGTH))
+
+    assert "'region'" in refusal(rows, covariates="region")
+    assert "'area'" in refusal(holes, covariates="area")
+    assert "Did you mean 'dr'" in refusal(
+        table(), kind=UpliftlabError, covariates="cost", method="drr"
+    )

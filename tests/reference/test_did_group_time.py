@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from upliftlab import did
 from upliftlab.data.panel import NEVER, Panel
 from upliftlab.panels.aggregates import aggregate
 from upliftlab.panels.group_time import group_time
+from upliftlab.panels.pretrends import cells_test
 
 KINDS = ("simple", "group", "dynamic", "calendar")
 
@@ -27,6 +29,64 @@ def test_minimum_wages_equal_r(shared_data: Any, control: Any, scenario: str) ->
     _same_cells(found, expected["att_gt"])
     for kind in KINDS:
         _same_average(found, kind, expected[kind])
+
+
+@pytest.mark.parametrize(
+    ("control", "scenario"), [("never", "mpdta_nev_dr"), ("not_yet", "mpdta_nyt_dr")]
+)
+def test_the_look_before_equals_r(shared_data: Any, control: Any, scenario: str) -> None:
+    """Wald statistic of all cells before treatment: 7.79124 (p .16812), 7.79093 (.16814)."""
+    found = group_time(_mpdta(shared_data), control=control, base="varying")
+    expected = _reference(shared_data, "mpdta")["R_did"][scenario]["pretest_wald"]
+
+    test = cells_test(found, inference="analytic")
+
+    assert test.statistic == pytest.approx(expected["W"], rel=1e-6)
+    assert test.p_value == pytest.approx(expected["p"], abs=6e-6)
+    assert test.restrictions == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "tolerance"),
+    [("df_het", "unit", 1e-4), ("df_het_didimputation", "unit", 1e-4)],
+)
+def test_two_cohorts_by_state_equal_diff_diff(
+    shared_data: Any, name: str, unit: str, tolerance: float
+) -> None:
+    """did2s' and didimputation's simulated panels, simple average with units as they are."""
+    frame = pd.read_parquet(shared_data(f"did/{name}.parquet"))
+    found = did(
+        frame, "dep_var", unit=unit, period="year", start="g", control="never",
+        base="varying", inference="analytic",
+    )  # fmt: skip
+    value, error = _reference(shared_data, name)["computed"]["diff_diff_cs_simple"]
+    joint = found.average()
+
+    assert joint.value[0] == pytest.approx(value, abs=1e-6)
+    assert np.sqrt(joint.cov[0, 0]) == pytest.approx(error, rel=tolerance)
+
+
+def test_lines_of_a_commission_plan_equal_diff_diff(shared_data: Any) -> None:
+    """Simple averages of GMV, profit and commission cost, errors by shop.
+
+    diff-diff multiplies the variance by G / (G - 1) for its G clusters, R's did does not.
+    """
+    frame = pd.read_parquet(shared_data("did/synthetic_creator_commission.parquet"))
+    lines = ["gmv", "profit", "commission_cost"]
+    found = did(
+        frame, lines, unit="creator", period="week", start="cohort", cluster="shop",
+        control="never", inference="analytic",
+    )  # fmt: skip
+    groups = frame["shop"].nunique()
+    peers = _reference(shared_data, "synthetic_creator_commission")
+    joint = found.average()
+
+    for k, line in enumerate(lines):
+        value, error = peers["estimates_by_peer"][f"cs_{line}"]
+        assert joint.value[k] == pytest.approx(value, abs=1e-6)
+        own = np.sqrt(joint.cov[k, k] * groups / (groups - 1))
+        assert own == pytest.approx(error, rel=1e-4)
+        assert abs(joint.value[k] - peers[line]["simple"]) <= 3 * error
 
 
 def test_officers_equal_r(shared_data: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,8 @@ from upliftlab.data.panel import NEVER, Panel
 from upliftlab.panels.conformal import conformal
 from upliftlab.panels.ridge_augmented import ridge_augmented
 from upliftlab.panels.synthetic import synthetic_control
-from upliftlab.panels.synthetic_did import synthetic_did
+from upliftlab.panels.synthetic_did import noise_level, synthetic_did
+from upliftlab.panels.two_way import twfe
 
 LINES = ("sales", "coupon_cost", "profit")
 
@@ -190,6 +192,31 @@ def test_kansas_augmented_is_what_augsynth_prints(kansas, kansas_numbers):
     assert cohort.fit.improvement_pct == pytest.approx(numbers["improvement"], abs=0.1)
     assert cohort.unit_weights.sum() == pytest.approx(1.0)
     assert cohort.unit_weights.min() < 0
+
+
+def test_kansas_with_covariates_is_what_augsynth_prints(kansas, kansas_numbers, shared_data):
+    """Six averages before the start balanced as well: -0.0609, L2 0.054."""
+    rows = pd.read_csv(shared_data("did/kansas.csv"))
+    logged = ["revstatecapita", "revlocalcapita", "avgwklywagecapita"]
+    rows[logged] = np.log(rows[logged])
+    names = ["lngdpcapita", *logged, "estabscapita", "emplvlcapita"]
+    x = rows[rows["year_qtr"] < 2012.25].groupby("state")[names].mean().to_numpy()
+    found = ridge_augmented(replace(kansas, x=x), use_x=True, inference="none")
+
+    numbers = kansas_numbers["ridge_covariates"]
+    assert found.effect.value[0] == pytest.approx(numbers["att"], abs=5e-5)
+    assert found.cohorts[0].fit.l2 == pytest.approx(numbers["l2"], abs=5e-4)
+
+
+def test_prop99_difference_in_differences_and_penalty(prop99, prop99_numbers):
+    """Equal weights give -27.349111; noise 5.494401 makes the penalty 10.226233."""
+    before = prop99.y[prop99.start == NEVER, : prop99.periods.index("1989")]
+    treated = prop99.shape[1] - prop99.periods.index("1989")
+    noise = noise_level(before)
+
+    assert twfe(prop99).value[0] == pytest.approx(prop99_numbers["did"], abs=1e-9)
+    assert noise == pytest.approx(prop99_numbers["noise_level"], abs=1e-9)
+    assert treated**0.25 * noise == pytest.approx(prop99_numbers["zeta"], abs=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def panel_of_frame(
         weight=np.ones(count)
         if weight is None
         else _weights(_constant(frame[weight], weight, unit, code, first), weight),
-        x=np.column_stack([frame[c].to_numpy(np.float64)[first] for c in covariates])
+        x=np.column_stack([_numbers(frame[c].iloc[first], c) for c in covariates])
         if covariates
         else np.empty((count, 0)),
         units=np.asarray(units, dtype=object),

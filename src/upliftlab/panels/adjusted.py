@@ -11,7 +11,7 @@ import numpy as np
 from upliftlab.data.panel import NEVER
 from upliftlab.errors import DataError, DefinitionError, DesignError
 from upliftlab.panels.comparisons import Support, by_pool, comparisons, support_notes
-from upliftlab.panels.influence import Block, Influence
+from upliftlab.panels.influence import Block, Influence, grouped
 from upliftlab.panels.nuisance import (
     design,
     folds,
@@ -55,6 +55,7 @@ class AdjustedEffects:
         support: Who stands behind each cell.
         start: Start of each unit, shape [N].
         cluster: Cluster of each unit, shape [N].
+        weight: Weight of each unit, shape [N].
         method: "dr", "ipw" or "reg".
         control: "not_yet" or "never".
         rule: "universal" or "varying".
@@ -71,6 +72,7 @@ class AdjustedEffects:
     support: tuple[Support, ...]
     start: Ints
     cluster: Ints
+    weight: Floats
     method: Method
     control: Control
     rule: Base
@@ -103,6 +105,7 @@ class AdjustedEffects:
         names: Sequence[str] | None = None,
         *,
         inference: Literal["small_sample", "analytic"] = "small_sample",
+        more: Floats | None = None,
     ) -> Joint:
         """Return linear maps of the cells, for all components together, weights [R, C].
 
@@ -113,6 +116,7 @@ class AdjustedEffects:
                 "small_sample": each cohort's sum of squares times n / (n - 1) for its n
                 clusters, with Satterthwaite df. Clusters that hold several cohorts count as
                 one group.
+            more: Influence of units on the maps beside that of their outcomes, shape [N, R, K].
 
         Returns:
             Names "map" for one component, else "component|map", map by map.
@@ -127,6 +131,8 @@ class AdjustedEffects:
         value = maps @ np.where(self.known[:, None], self.att, 0.0)
         value[lost] = np.nan
         flat = self.influence.sums(self.cluster, weights).reshape(-1, value.size)
+        if more is not None:
+            flat = flat + grouped(more.reshape(len(more), -1), self.cluster, len(flat))
         cov, df = _covariance(flat, self._cohort_of_cluster(len(flat)), inference)
         several = len(self.names) > 1
         return Joint(
@@ -223,6 +229,7 @@ def adjusted(
         support=tuple(support),
         start=panel.start,
         cluster=panel.cluster,
+        weight=panel.weight,
         method=method,
         control=control,
         rule=base,

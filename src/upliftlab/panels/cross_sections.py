@@ -124,6 +124,7 @@ def cross_sections(
         support=tuple(support),
         start=table.start,
         cluster=np.asarray(codes, dtype=np.int64),
+        weight=table.weight,
         method=method,
         control=control,
         rule=base,

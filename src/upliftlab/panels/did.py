@@ -9,6 +9,8 @@ import numpy as np
 
 from upliftlab.data.panel_frame import panel_of_frame
 from upliftlab.errors import DesignError
+from upliftlab.panels.adjusted import AdjustedEffects, adjusted
+from upliftlab.panels.adjusted_averages import adjusted_average
 from upliftlab.panels.aggregates import aggregate
 from upliftlab.panels.group_time import group_time
 from upliftlab.stats.estimate import critical_value
@@ -16,10 +18,15 @@ from upliftlab.stats.estimate import critical_value
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from upliftlab.panels.adjusted import Method
     from upliftlab.panels.aggregates import Kind
     from upliftlab.panels.forms import Inference
     from upliftlab.panels.group_time import Base, Control, GroupTime
     from upliftlab.stats.joint import Joint
+
+
+SINGLE = ("simple", "total", "anticipation", "everything")
+"""Averages that are one number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,17 +34,20 @@ class DiD:
     """Effects of a roll-out on every outcome of a table.
 
     Attributes:
-        effects: ATT(g, t) with everything needed to average them.
+        effects: ATT(g, t) with everything needed to average them; adjusted for covariates
+            where there are any.
         inference: "small_sample" or "analytic", see ``Forms.joint``.
         level: Confidence level.
     """
 
-    effects: GroupTime
+    effects: GroupTime | AdjustedEffects
     inference: Inference = "small_sample"
     level: float = 0.95
 
     def average(self, kind: Kind = "simple") -> Joint:
         """Overall effect of every outcome."""
+        if isinstance(self.effects, AdjustedEffects):
+            return adjusted_average(self.effects, kind, inference=self.inference).overall
         return aggregate(self.effects, kind).joint(inference=self.inference)
 
     def to_pandas(self, kind: str = "group_time") -> Any:  # noqa: ANN401 - a data frame
@@ -50,23 +60,30 @@ class DiD:
         """
         import pandas as pd
 
-        moments = self.effects.moments
+        effects = self.effects
+        names = effects.names if isinstance(effects, AdjustedEffects) else effects.moments.names
         if kind == "group_time":
-            joint = self.effects.forms.joint(moments, inference=self.inference)
-            keys = [self.effects.label(c) for c in range(len(self.effects.cells))]
+            joint = self._cells()
+            keys = [effects.label(c) for c in range(len(effects.cells))]
+        elif kind in SINGLE:
+            joint, keys = self.average(kind), [kind]  # type: ignore[arg-type]
         else:
-            average = aggregate(self.effects, kind)  # type: ignore[arg-type]
-            single = kind in {"simple", "total", "anticipation", "everything"}
-            joint = (
-                average.joint(inference=self.inference)
-                if single
-                else average.parts_joint(inference=self.inference)
-            )
-            keys = [kind] if single else [str(k) for k in average.parts.names]
+            joint = self._parts(kind)
+            keys = [name.rpartition("|")[2] for name in joint.names[:: len(names)]]
         return pd.concat(
-            [_rows(joint, k, name, keys, self.level) for k, name in enumerate(moments.names)],
+            [_rows(joint, k, name, keys, self.level) for k, name in enumerate(names)],
             ignore_index=True,
         )
+
+    def _cells(self) -> Joint:
+        if isinstance(self.effects, AdjustedEffects):
+            return self.effects.joint(inference=self.inference)
+        return self.effects.forms.joint(self.effects.moments, inference=self.inference)
+
+    def _parts(self, kind: str) -> Joint:
+        if isinstance(self.effects, AdjustedEffects):
+            return adjusted_average(self.effects, kind, inference=self.inference).parts  # type: ignore[arg-type]
+        return aggregate(self.effects, kind).parts_joint(inference=self.inference)  # type: ignore[arg-type]
 
     def _repr_html_(self) -> str:
         """Show the overall effects in a notebook."""
@@ -83,6 +100,8 @@ def did(
     start: str,
     cluster: str | None = None,
     weight: str | None = None,
+    covariates: str | Sequence[str] = (),
+    method: Method = "dr",
     control: Control = "not_yet",
     base: Base = "universal",
     anticipation: int = 0,
@@ -99,6 +118,10 @@ def did(
         start: Column of the first treated period; missing, 0 or infinite means never.
         cluster: Column of clusters that switched together.
         weight: Column of unit weights.
+        covariates: Numeric columns known before treatment; units are compared with controls
+            like them. The value of a unit's first row counts.
+        method: How covariates make controls comparable: "dr" (doubly robust), "ipw" or
+            "reg"; of no matter without covariates.
         control: "not_yet" or "never" treated.
         base: "universal" or "varying".
         anticipation: Periods before the start that are neither before nor after.
@@ -107,7 +130,8 @@ def did(
 
     Raises:
         DataError: When the table is no panel.
-        DesignError: When nobody can be compared, units have gaps, or a word is unknown.
+        DesignError: When nobody can be compared, units have gaps and there are no covariates,
+            or a word is unknown.
 
     References:
         Callaway and Sant'Anna (2021), *Journal of Econometrics* 225(2).
@@ -123,6 +147,7 @@ def did(
     """
     if not 0 < level < 1:
         raise DesignError(f"level is {level:g}; it is a share, such as 0.95.")
+    named = (covariates,) if isinstance(covariates, str) else tuple(covariates)
     panel = panel_of_frame(
         frame,
         outcomes,
@@ -131,9 +156,16 @@ def did(
         start=start,
         cluster=cluster,
         weight=weight,
+        covariates=named,
         announced=anticipation,
     )
-    effects = group_time(panel, control=control, base=base, anticipation=anticipation)
+    effects: GroupTime | AdjustedEffects
+    if named:
+        effects = adjusted(
+            panel, method=method, control=control, base=base, anticipation=anticipation
+        )
+    else:
+        effects = group_time(panel, control=control, base=base, anticipation=anticipation)
     return DiD(effects=effects, inference=inference, level=level)
 
 

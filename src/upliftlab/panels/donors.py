@@ -56,6 +56,7 @@ class Setting:
         blocks: One per start.
         periods: Labels, T in all.
         fitted_on: What ``z`` is, in words.
+        x: Covariates of the used units, shape [N, P].
     """
 
     y: Floats
@@ -68,6 +69,7 @@ class Setting:
     blocks: tuple[Block, ...]
     periods: tuple[str, ...]
     fitted_on: str
+    x: Floats
 
 
 def arrange(
@@ -136,6 +138,7 @@ def arrange(
         blocks=blocks,
         periods=panel.periods,
         fitted_on=words,
+        x=panel.x[unit],
     )
 
 

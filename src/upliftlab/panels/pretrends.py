@@ -11,13 +11,16 @@ import numpy as np
 from scipy import special
 
 from upliftlab.errors import DesignError
+from upliftlab.panels.group_time import GroupTime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from upliftlab.panels.adjusted import AdjustedEffects
     from upliftlab.panels.event_path import EventPath
+    from upliftlab.panels.forms import Inference
 
     Floats = NDArray[np.float64]
 
@@ -110,7 +113,66 @@ def joint_test(path: EventPath, *, df: float | None = None) -> JointTest:
         (5.0, 0.0821)
     """
     beta, sigma = _before(path)
-    freedom = path.df if df is None else df
+    return _wald(beta, sigma, path.df if df is None else df)
+
+
+def cells_test(
+    effects: GroupTime | AdjustedEffects, *, inference: Inference = "small_sample"
+) -> JointTest:
+    """Test that all ATT(g, t) before treatment (and its announcement) are 0 together.
+
+    With base "varying" and "analytic" inference it is the pre-test that R's did prints.
+
+    Args:
+        effects: Of one outcome.
+        inference: As in ``Forms.joint``; "small_sample" takes F with the least of the cells'
+            degrees of freedom.
+
+    Raises:
+        DesignError: When the effects are of several outcomes.
+
+    References:
+        Callaway and Sant'Anna (2021), *Journal of Econometrics* 225(2), section 4.
+
+    Examples:
+        >>> from upliftlab.data.panel import NEVER, Panel
+        >>> from upliftlab.panels.group_time import group_time
+        >>> y = np.random.default_rng(0).normal(size=(40, 4))
+        >>> found = cells_test(group_time(Panel.of_arrays(y, [2] * 20 + [NEVER] * 20)))
+        >>> found.restrictions, found.df, round(found.p_value, 3)
+        (1, 38.0, 0.953)
+    """
+    if effects.att.shape[1] != 1:
+        raise DesignError(
+            f"the test before treatment takes one outcome; these effects have "
+            f"{effects.att.shape[1]}: choose one of the panel's components."
+        )
+    if isinstance(effects, GroupTime):
+        joint = effects.forms.joint(effects.moments, inference=inference)
+    else:
+        joint = effects.joint(inference=inference)
+    at = [
+        c
+        for c, (start, period) in enumerate(effects.cells)
+        if period < start - effects.anticipation
+        and period != effects.base[c]
+        and math.isfinite(joint.value[c])
+    ]
+    if not at:
+        note = "there are no estimates before the start"
+        return JointTest(
+            statistic=math.nan, restrictions=0, df=math.nan, p_value=math.nan, note=note
+        )
+    return _wald(joint.value[at], joint.cov[np.ix_(at, at)], float(np.min(joint.df[at])))
+
+
+def _wald(beta: Floats, sigma: Floats, freedom: float) -> JointTest:
+    """Wald statistic of estimates that are 0 together, on the rank of their covariance."""
+    if not np.isfinite(sigma).all():
+        note = "some estimate before the start has no standard error"
+        return JointTest(
+            statistic=math.nan, restrictions=0, df=freedom, p_value=math.nan, note=note
+        )
     sd = np.sqrt(np.diag(sigma).clip(min=0.0))
     live = sd > 0
     if not live.any():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from upliftlab.errors import DesignError
+from upliftlab.errors import DataError, DesignError
 from upliftlab.panels import placebos
 from upliftlab.panels.donors import FitOn, arrange
 from upliftlab.panels.shared_weights import Resampling, Weights, estimate
@@ -36,6 +36,7 @@ def ridge_augmented(
     fit_on: FitOn = None,
     ridge: float | None = None,
     intercept: bool = False,
+    use_x: bool = False,
     anticipation: int = 0,
     inference: Inference = "placebo",
     draws: int = 200,
@@ -52,6 +53,8 @@ def ridge_augmented(
         ridge: Penalty in squared units of ``fit_on``; by default the largest whose error in
             leaving out one period at a time is within one standard error of the least.
         intercept: Fit changes from each unit's own mean before the start.
+        use_x: Balance the panel's covariates too, each scaled to spread among donors as the
+            fitted outcomes do.
         anticipation: Periods before the start that are reported apart.
         inference: ``placebo``, ``bootstrap``, ``jackknife`` or ``none``; draws keep ``ridge``.
         draws: Number of draws of placebo and bootstrap.
@@ -62,7 +65,9 @@ def ridge_augmented(
 
     Raises:
         DesignError: A penalty that is not above 0, fewer than three periods before a start
-            where it is to be chosen, or as in ``synthetic_control``.
+            where it is to be chosen, covariates asked for and not there, or as in
+            ``synthetic_control``.
+        DataError: A covariate is no finite number, or a value is missing.
 
     References:
         Ben-Michael, Feller and Rothstein (2021), *JASA* 116(536), equations 11 to 15 and
@@ -81,6 +86,10 @@ def ridge_augmented(
     setting = arrange(
         panel, asked_by="ridge_augmented", fit_on=fit_on, anticipation=anticipation
     )
+    if use_x:
+        _refuse_covariates(setting)
+    else:
+        setting = replace(setting, x=setting.x[:, :0])
     once = placebos.observed(setting)
     penalties = [
         _chosen(setting, g, once, intercept=intercept) if ridge is None else ridge
@@ -99,17 +108,20 @@ def ridge_augmented(
 
 
 def left_out_errors(
-    donors: Floats, target: Floats, penalties: Floats, *, width: int = 1
+    donors: Floats, target: Floats, penalties: Floats, *, width: int = 1, extra: int = 0
 ) -> Floats:
     """Return squared errors of each left-out period and penalty, shape [periods - 1, P].
 
-    The last period before the start is never left out, as in the authors' program.
+    Covariates count as periods after the last. The last of all is never left out, as in the
+    authors' program.
 
     Args:
-        donors: Centred outcomes before the start, shape [D, periods * width].
-        target: Those of the treated, shape [periods * width].
+        donors: Centred outcomes before the start and covariates, shape [D, periods * width +
+            extra].
+        target: Those of the treated, shape [periods * width + extra].
         penalties: To be compared, shape [P].
         width: Numbers per period.
+        extra: Covariates, the last columns.
 
     References:
         Ben-Michael, Feller and Rothstein (2021), *JASA* 116(536), section 5.3.
@@ -120,10 +132,10 @@ def left_out_errors(
         array([[0.],
                [0.]])
     """
-    periods = len(target) // width
-    out = np.empty((periods - 1, len(penalties)))
-    for t in range(periods - 1):
-        test = np.arange(t * width, (t + 1) * width)
+    outcomes = np.arange(len(target) - extra).reshape(-1, width)
+    blocks = [*outcomes, *np.arange(len(target) - extra, len(target))[:, None]]
+    out = np.empty((len(blocks) - 1, len(penalties)))
+    for t, test in enumerate(blocks[:-1]):
         x, x1 = np.delete(donors, test, axis=1), np.delete(target, test)
         plain = least_squares(x.T, x1)
         left, size, right = np.linalg.svd(x, full_matrices=False)
@@ -136,7 +148,7 @@ def left_out_errors(
 
 
 def _chosen(setting: Setting, g: int, once: Draws, *, intercept: bool) -> float:
-    rows = fitted_rows(setting, g, intercept=intercept)
+    rows = _rows(setting, g, intercept=intercept)
     centred = rows - rows[: setting.donors].mean(axis=0)
     donors, target = centred[: setting.donors], once.treated[g, 0] @ centred
     width = setting.z.shape[2]
@@ -149,17 +161,47 @@ def _chosen(setting: Setting, g: int, once: Draws, *, intercept: bool) -> float:
     if largest == 0:
         return 1.0
     penalties = largest * _LEAST_RATIO ** (np.arange(_STEPS + 1) / _STEPS)
-    errors = left_out_errors(donors, target, penalties, width=width)
+    extra = setting.x.shape[1]
+    errors = left_out_errors(donors, target, penalties, width=width, extra=extra)
     mean = errors.mean(axis=0)
     spread = errors.std(axis=0, ddof=1) / math.sqrt(len(errors))
     best = int(np.argmin(mean))
     return float(penalties[mean <= mean[best] + spread[best]].max())
 
 
+def _rows(setting: Setting, g: int, *, intercept: bool) -> Floats:
+    """What is balanced: fitted outcomes before the start, and covariates at their scale."""
+    before = fitted_rows(setting, g, intercept=intercept)
+    if not setting.x.shape[1]:
+        return before
+    own = before[: setting.donors] - before[: setting.donors].mean(axis=0)
+    spread = setting.x[: setting.donors].std(axis=0, ddof=1)
+    x = setting.x - setting.x[: setting.donors].mean(axis=0)
+    scaled = np.where(spread > 0, own.std(ddof=1) / np.where(spread > 0, spread, 1.0), 0.0) * x
+    return np.concatenate([before, scaled], axis=1)
+
+
+def _refuse_covariates(setting: Setting) -> None:
+    """Refuse covariates that are not there or no numbers."""
+    if not setting.x.shape[1]:
+        raise DesignError(
+            "ridge_augmented is to balance covariates and the panel has none; give it x, or "
+            "leave use_x out."
+        )
+    if setting.donors < 2:
+        raise DesignError("ridge_augmented needs two donors to scale covariates; it found 1.")
+    lost = int((~np.isfinite(setting.x)).any(axis=1).sum())
+    if lost:
+        raise DataError(
+            f"ridge_augmented found {lost} of {len(setting.x)} units with a covariate that is "
+            "no finite number; fill it, or leave the covariate out."
+        )
+
+
 def _weigh(
     setting: Setting, g: int, drawn: Draws, penalty: float, *, intercept: bool
 ) -> Weights:
-    rows = fitted_rows(setting, g, intercept=intercept)
+    rows = _rows(setting, g, intercept=intercept)
     unit = np.zeros_like(drawn.donors)
     for b, count in enumerate(drawn.donors):
         kept = count > 0
