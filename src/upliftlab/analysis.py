@@ -23,7 +23,9 @@ from upliftlab.evidence import all_checks, journey_of, metrics_of
 from upliftlab.plan.words import ROLLOUT_DESIGNS
 from upliftlab.profit import Profit, across_arms, assess, merchant_lines, profit_contrasts
 from upliftlab.provenance import Provenance, estimand_of, provenance_of, rollout_estimand
-from upliftlab.rollout import run as rollout
+from upliftlab.rollout import changes, run as rollout
+from upliftlab.rollout.changes import checks_of_changes
+from upliftlab.rollout.reassigned import is_reassigned
 from upliftlab.segments import Segment, segments_of, skipped_levels
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from upliftlab.evidence import Journey
     from upliftlab.experiment import Experiment
     from upliftlab.rollout.answer import Rollout
+    from upliftlab.rollout.changes import Several, Together
+    from upliftlab.rollout.question import Answered
     from upliftlab.stats.estimate import Estimate
     from upliftlab.stats.joint import Joint
     from upliftlab.targeting.answer import Targeting
@@ -64,7 +68,11 @@ class Analysis:
         journey: Steps of the journey per arm.
         dose: What the tested depths say; None with fewer than two.
         decisions: One per treatment.
-        rollout: What only units that switch over time can say; None for splits.
+        rollout: What only units that switch over time can say; None for splits. Of the first
+            change where a plan has several.
+        changes: Where units got one of several changes over time: the analysis of each, in the
+            order of the plan; empty otherwise.
+        together: What two changes do together beyond what each does alone.
         targeting: Who should get what; None unless the plan asks.
         provenance: Versions, fingerprints, deviations from plan.
         notes: Sentences a reader must know.
@@ -84,6 +92,8 @@ class Analysis:
     dose: Dose | None = None
     decisions: tuple[Decision, ...] = ()
     rollout: Rollout | None = None
+    changes: tuple[Analysis, ...] = ()
+    together: tuple[Together, ...] = ()
     targeting: Targeting | None = None
     provenance: Provenance
     notes: tuple[str, ...] = ()
@@ -118,6 +128,8 @@ class Analysis:
             "dose": None if self.dose is None else self.dose.to_dict(),
             "decisions": [decision.to_dict() for decision in self.decisions],
             "rollout": None if self.rollout is None else self.rollout.to_dict(),
+            "changes": [each.to_dict() for each in self.changes],
+            "together": [each.to_dict() for each in self.together],
             "targeting": None if self.targeting is None else self.targeting.to_dict(),
             "provenance": self.provenance.to_dict(),
             "notes": list(self.notes),
@@ -275,10 +287,19 @@ def _over_time(
 ) -> Analysis:
     """Answer a plan whose units switch over time."""
     panel = prepare_panel(experiment, tables, absorbing=experiment.design != "switchback")
-    found = rollout.answer(experiment, panel, economics=economics, progress=tell)
+    if len(experiment.treatments) > 1:
+        found = changes.each_change(experiment, panel, economics=economics, progress=tell)
+        tell("checking")
+        return _several(experiment, found)
+    one = rollout.answer(experiment, panel, economics=economics, progress=tell)
+    tell("checking")
+    return _timed(experiment, one)
+
+
+def _timed(experiment: Experiment, found: Answered) -> Analysis:
+    """Judge one change over time."""
     metrics = metrics_of(experiment, found.effects)
     profits = (found.profit,)
-    tell("checking")
     return Analysis(
         experiment=experiment,
         estimand=rollout_estimand(experiment, found.facts),
@@ -292,6 +313,40 @@ def _over_time(
         rollout=found.rollout,
         provenance=provenance_of(experiment, found.panel, found.facts),
         notes=found.rollout.notes,
+    )
+
+
+def _several(experiment: Experiment, found: Several) -> Analysis:
+    """Judge several changes side by side, each as if it were alone."""
+    each = tuple(
+        _timed(plan, answered)
+        for plan, answered in zip(found.plans, found.answers, strict=True)
+    )
+    first = each[0]
+    level = float(experiment.decide.confidence)
+    alone = [analysis.profits[0] for analysis in each]
+    by_law = any(is_reassigned(profit) for profit in alone)
+    profits = tuple(alone) if by_law else across_arms(alone, found.joint, level=level)
+    checks = checks_of_changes([(a.profits[0].arm, a.checks) for a in each])
+    facts = replace(
+        first.facts,
+        assigned={arm: n for a in each for arm, n in a.facts.assigned.items()},
+        clusters={arm: n for a in each for arm, n in a.facts.clusters.items()},
+    )
+    metrics = tuple(metric for a in each for metric in a.metrics)
+    return replace(
+        first,
+        experiment=experiment,
+        estimand=rollout_estimand(experiment, facts),
+        facts=facts,
+        checks=checks,
+        profits=profits,
+        metrics=metrics,
+        decisions=_decisions(experiment, profits, checks, metrics, ()),
+        changes=each,
+        together=found.together,
+        provenance=provenance_of(experiment, found.panel, facts),
+        notes=tuple(dict.fromkeys(note for a in each for note in a.notes)),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -76,8 +77,16 @@ def data_fingerprint(cells: Cells, facts: Facts) -> str:
 
 
 def panel_fingerprint(panel: Panel) -> str:
-    """Hash periods, starts and sums by cohort and period; the order of rows does not matter."""
+    """Hash periods, starts, changes, clusters and sums by cohort and period.
+
+    The order of rows does not matter.
+    """
     digest = hashlib.sha256()
+    arms = panel.start if panel.arm is None else panel.arm
+    groups = sorted(Counter(zip(panel.cluster.tolist(), arms.tolist(), strict=True)).values())
+    digest.update(repr((groups, sorted(Counter(panel.weight.tolist()).items()))).encode())
+    for g in _ranked(panel):
+        digest.update(f"{g:.7e}".encode())
     starts = np.unique(panel.start)
     for part in (panel.names, panel.periods, starts.tolist(), len(panel.units)):
         digest.update(repr(part).encode())
@@ -89,10 +98,23 @@ def panel_fingerprint(panel: Panel) -> str:
     return digest.hexdigest()
 
 
+def _ranked(panel: Panel) -> list[float]:
+    """Sums of clusters over all periods and components, in order of their size."""
+    flat = np.nansum(panel.y, axis=(1, 2)) * panel.weight
+    total = np.bincount(panel.cluster, weights=flat) * np.sqrt(2.0)
+    return sorted(np.where(np.abs(total) < 1e-6, 0.0, total).tolist())
+
+
 def rollout_estimand(experiment: Experiment, facts: Facts) -> str:
     """Say in one sentence what the headline of a roll-out estimates."""
     unit, period = experiment.unit, experiment.period
-    arm, control = experiment.treatments[0].label, experiment.control.label
+    labels = [arm.label for arm in experiment.treatments]
+    arm, control = " or ".join(labels), experiment.control.label
+    apart = (
+        f"; {len(labels)} changes, each compared with {unit}s that never got any"
+        if len(labels) > 1
+        else ""
+    )
     together = (
         f"; {unit}s of one {experiment.cluster} switch together" if facts.clusters else ""
     )
@@ -128,7 +150,7 @@ def rollout_estimand(experiment: Experiment, facts: Facts) -> str:
     return (
         f"Mean extra contribution profit per switched {unit} and {period} since its change "
         f"from {control} to {arm}{mature}, over the waves and {period}s that can be compared; "
-        f"each counts by its weight in the panel{together}{ahead}; without the change, "
+        f"each counts by its weight in the panel{apart}{together}{ahead}; without the change, "
         f"{reason}; one {who}'s change is taken not to change another's sales; {absent}."
     )
 

@@ -86,6 +86,7 @@ PANEL = Contract(
         Column(name="start", kind="any", aliases=("starts_on", "cohort", "first_treated")),
         Column(name="treated", kind="flag", aliases=("on", "is_on", "coupon_on")),
         Column(name="weight", kind="number"),
+        Column(name="arm", kind="id"),
     ),
 )
 
@@ -94,6 +95,7 @@ WAVES = Contract(
     columns=(
         Column(name="cluster", kind="id", required=True, aliases=("cluster_id", "mcn", "unit")),
         Column(name="starts_on", kind="any", required=True, aliases=("start", "cohort")),
+        Column(name="arm", kind="id"),
     ),
 )
 

@@ -36,6 +36,7 @@ class Panel:
         x: Covariates known before treatment, shape [N, P]; none by default.
         units: Labels of the units, shape [N].
         cluster_labels: Name of each cluster, G in all; empty where they have none.
+        arm: Which of several changes each unit gets, shape [N]; None where there is one.
         notes: What was counted and left out on the way, in sentences.
     """
 
@@ -48,6 +49,7 @@ class Panel:
     x: Floats
     units: NDArray[np.object_]
     cluster_labels: tuple[str, ...] = ()
+    arm: NDArray[np.object_] | None = None
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -62,6 +64,7 @@ class Panel:
         weight: Floats | None = None,
         x: Floats | None = None,
         units: Sequence[object] | None = None,
+        arm: Sequence[str] | None = None,
     ) -> Panel:
         """Make a panel from arrays: y [N, T] or [N, T, K], start [N] as positions.
 
@@ -85,6 +88,7 @@ class Panel:
             weight=np.ones(count) if weight is None else np.asarray(weight, dtype=np.float64),
             x=np.empty((count, 0)) if x is None else np.asarray(x, dtype=np.float64),
             units=np.asarray(range(count) if units is None else units, dtype=object),
+            arm=None if arm is None else np.asarray(arm, dtype=object),
         )
 
     @property
@@ -116,6 +120,7 @@ class Panel:
             weight=self.weight[keep],
             x=self.x[keep],
             units=self.units[keep],
+            arm=None if self.arm is None else self.arm[keep],
         )
 
     def component(self, name: str) -> Panel:

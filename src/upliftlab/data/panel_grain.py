@@ -10,6 +10,7 @@ from upliftlab.components import ALIASES, COUNTS, MONEY
 from upliftlab.data import tables
 from upliftlab.data.contracts import PANEL, WAVES, Column
 from upliftlab.data.panel import Panel
+from upliftlab.data.panel_arms import arms_of
 from upliftlab.data.panel_orders import panel_from_orders
 from upliftlab.data.panel_table import read_panel
 from upliftlab.data.prepare import reading_of
@@ -92,6 +93,8 @@ def prepare_panel(
             absorbing=absorbing,
             announced=periods_of(experiment.announced, experiment.period),
         )
+        if len(experiment.treatments) > 1:
+            panel = replace(panel, arm=arms_of(engine, table, waves, panel, experiment))
     engine.close()
     return replace(panel, notes=(*panel.notes, *notes))
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from upliftlab.panels.aggregates import Kind
     from upliftlab.panels.forms import Inference
+    from upliftlab.panels.group_time import Control
     from upliftlab.stats.joint import Joint
 
     Floats = NDArray[np.float64]
@@ -64,17 +65,24 @@ class SeveralChanges:
 
 
 def several_changes(
-    panel: Panel, arm: Sequence[str], *, kind: Kind = "simple", anticipation: int = 0
+    panel: Panel,
+    arm: Sequence[str] | None = None,
+    *,
+    kind: Kind = "simple",
+    control: Control = "never",
+    anticipation: int = 0,
 ) -> SeveralChanges:
     """Estimate several changes that units got once each, such as a 2x2 of two rates.
 
-    Every change is compared with units that never get any, so that one change is never the
-    control of another.
+    Every change is compared with units that never get any (and, with control "not_yet", with
+    those that get the same one later), so that one change is never the control of another.
 
     Args:
         panel: Balanced; ``start`` is the start of whichever change the unit got.
-        arm: Change of each unit, shape [N]; of never-treated units it does not matter.
+        arm: Change of each unit, shape [N]; of never-treated units it does not matter. Those
+            of the panel where not given.
         kind: Which average, as in ``aggregate``.
+        control: Whether units that get the same change later serve as controls too.
         anticipation: Periods before the start that are neither before nor after.
 
     Raises:
@@ -93,7 +101,12 @@ def several_changes(
         >>> found.joint().value.tolist(), found.interaction("both", "organic", "ads").value
         ([2.0, 5.0, 1.0], array([2.]))
     """
-    labels = np.asarray(arm, dtype=object)
+    given = panel.arm if arm is None else arm
+    if given is None:
+        raise DesignError(
+            "several changes need the change of each unit; give arm, or a panel that has it."
+        )
+    labels = np.asarray(given, dtype=object)
     treated = panel.start != NEVER
     if treated.all():
         raise DesignError(
@@ -108,6 +121,7 @@ def several_changes(
             moments,
             [s for s, key in enumerate(keys) if key[0] in {name, ""}],
             kind,
+            control,
             anticipation,
         )
         for name in names
@@ -144,7 +158,9 @@ def _moments(
     return replace(apart, start=np.array([start for _, start in keys], dtype=np.int64))
 
 
-def _part(moments: PanelMoments, at: list[int], kind: Kind, anticipation: int) -> Forms:
+def _part(
+    moments: PanelMoments, at: list[int], kind: Kind, control: Control, anticipation: int
+) -> Forms:
     """The average of one change, as a functional on the cohorts of all."""
     rows = moments.rows
     if rows is not None:
@@ -166,7 +182,7 @@ def _part(moments: PanelMoments, at: list[int], kind: Kind, anticipation: int) -
         rows=rows,
     )
     overall = aggregate(
-        group_time(own, control="never", anticipation=anticipation), kind
+        group_time(own, control=control, anticipation=anticipation), kind
     ).overall
     slope = np.zeros((1, len(moments.start), len(moments.periods)))
     share = np.zeros((1, len(moments.start), len(moments.names)))

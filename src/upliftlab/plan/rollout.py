@@ -83,7 +83,7 @@ def _needed(
         example = "{file: data/creator_week.parquet, money: yuan}"
         yield ("data",), DefinitionError.missing_key(f"data of {owner}", "panel", example)
     arms = valid.get("arms") or ()
-    if len(arms) > 2:
+    if len(arms) > 2 and design != "staggered":
         labels = ", ".join(arm.label for arm in arms if not arm.control)
         message = (
             f"design {design!r} compares one change with what was before; arms {labels} are "

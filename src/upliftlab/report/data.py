@@ -66,6 +66,13 @@ def json_schema() -> Schema:
                 "dose": {"anyOf": [_dose(), {"type": "null"}]},
                 "decisions": a_list("decision"),
                 "rollout": {"anyOf": [ref("rollout"), {"type": "null"}]},
+                "changes": said(
+                    "Analyses of each of several changes over time, with these same keys.",
+                    {"type": "array", "items": {"type": "object"}},
+                ),
+                "together": said(
+                    "What two changes do beyond the sum of each alone.", a_list("together")
+                ),
                 "targeting": {"anyOf": [ref("targeting"), {"type": "null"}]},
                 "provenance": _provenance(),
                 "notes": texts(),

@@ -101,6 +101,7 @@ def first_screen(analysis: Analysis) -> FirstScreen:
     rows = _rows(analysis, arm)
     hidden = len(rows) - MOST_ROWS
     total, basis = _basis(analysis)
+    shown = next((c for c in analysis.changes if c.profits[0].arm == arm), analysis)
     windows = _windows(analysis, arm)
     return FirstScreen(
         title=names.title(analysis.experiment),
@@ -115,11 +116,11 @@ def first_screen(analysis: Analysis) -> FirstScreen:
         ladder_of=names.arm_names(analysis.experiment)[arm],
         windows=tuple(names.window_of(analysis.experiment, days) for days, _ in windows),
         ladder=_ladder(analysis, arm, [profit for _, profit in windows]),
-        flips=words.flips(analysis, arm),
-        roi=words.return_on_money(analysis, arm),
+        flips=words.flips(shown, arm),
+        roi=words.return_on_money(shown, arm),
         trust=words.trust(analysis),
         counts=words.counted_costs(analysis),
-        next_step=words.next_step(analysis),
+        next_step=words.next_step(shown),
     )
 
 

@@ -128,6 +128,17 @@ SHAPES: dict[str, Schema] = {
     "part": an_object({"name": TEXT, "label": _LABEL, "effect": _E, "note": TEXT}),
     "opinion": an_object({"method": TEXT, "label": _LABEL, "effect": _E, "note": TEXT}),
     "honesty": _HONESTY,
+    "together": an_object(
+        {
+            "both": said("Arm that makes both changes."),
+            "one": said("Arm that makes one of them."),
+            "other": said("Arm that makes the other."),
+            "measure": TEXT,
+            "label": _LABEL,
+            "is_money": FLAG,
+            "effect": said("Effect of both less those of one and other.", _E),
+        }
+    ),
     "without": an_object(
         {"label": said("Which was left out."), "profit": said("What remains.", MAYBE)}
     ),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from upliftlab.report import names, words
 from upliftlab.report.belief import belief
+from upliftlab.report.changes import changes_section, one_by_one
 from upliftlab.report.how import how
 from upliftlab.report.over_time import over_time
 from upliftlab.report.parts import Part
@@ -21,6 +23,8 @@ def parts_of(analysis: Analysis) -> tuple[Part, ...]:
 
     Where units switched over time, when it earned comes first.
     """
+    if analysis.changes:
+        return _of_changes(analysis)
     timed: tuple[Part, ...] = ()
     if analysis.rollout is not None:
         sections = over_time(analysis, analysis.rollout)
@@ -38,3 +42,15 @@ def parts_of(analysis: Analysis) -> tuple[Part, ...]:
         Part(key="how", title="How", sections=how(analysis)),
     )
     return tuple(part for part in found if part.sections)
+
+
+def _of_changes(analysis: Analysis) -> tuple[Part, ...]:
+    """All changes side by side, then each by itself, the one to decide on first."""
+    called, first = names.arm_names(analysis.experiment), words.focus(analysis)
+    found = [Part(key="side", title="Side by side", sections=(changes_section(analysis),))]
+    ordered = sorted(
+        enumerate(analysis.changes), key=lambda one: one[1].profits[0].arm != first
+    )
+    for i, each in ordered:
+        found += one_by_one(parts_of(each), called[each.profits[0].arm], str(i))
+    return tuple(found)

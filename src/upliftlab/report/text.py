@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from upliftlab.report import words
+from upliftlab.report import names, words
+from upliftlab.report.changes import changes_section
 from upliftlab.report.first_screen import first_screen
 from upliftlab.report.numbers import NBSP
 from upliftlab.report.over_time_facts import facts_over_time
@@ -47,10 +49,20 @@ def render_text(analysis: Analysis) -> str:
         f"Next: {screen.next_step}. Decision recorded: none yet",
     ):
         lines += _wrapped(text, indent=" ")
-    if analysis.rollout is not None:
-        for section in facts_over_time(analysis, analysis.rollout):
-            lines += _section(section)
+    if analysis.changes:
+        lines += _section(replace(changes_section(analysis), charts=()))
+    for each in analysis.changes or (analysis,):
+        if each.rollout is not None:
+            for section in facts_over_time(each, each.rollout):
+                lines += _section(_named(section, each) if analysis.changes else section)
     return "\n".join(line.rstrip() for line in lines).replace(NBSP, " ") + "\n"
+
+
+def _named(section: Section, analysis: Analysis) -> Section:
+    """A section of one of several changes."""
+    arm = analysis.profits[0].arm
+    called = names.arm_names(analysis.experiment)[arm]
+    return replace(section, title=f"{called}: {section.title}")
 
 
 def _section(section: Section) -> list[str]:

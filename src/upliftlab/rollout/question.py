@@ -42,15 +42,22 @@ class Question:
         experiment: The plan.
         panel: Units observed throughout, components with totals.
         economics: Lines and prices.
+        everybody: Units that a roll-out would reach where the plan does not say; those of the
+            panel by default.
     """
 
     experiment: Experiment
     panel: Panel
     economics: Economics
+    everybody: int | None = None
 
     @classmethod
     def of(
-        cls, experiment: Experiment, panel: Panel, economics: Economics | None = None
+        cls,
+        experiment: Experiment,
+        panel: Panel,
+        economics: Economics | None = None,
+        everybody: int | None = None,
     ) -> Question:
         """Put a plan beside its panel; other prices than the plan's are a what-if.
 
@@ -63,6 +70,7 @@ class Question:
             experiment=experiment,
             panel=panel,
             economics=economics or economics_of(experiment, panel),
+            everybody=everybody,
         )
 
     @property
@@ -96,7 +104,8 @@ class Question:
 
     def price(self, effects: Effects) -> Profit:
         """Price observed and expected means; the total is a quarter of everybody."""
-        units = self.experiment.eligible_customers or len(self.panel.units)
+        here = self.everybody or len(self.panel.units)
+        units = self.experiment.eligible_customers or here
         return assess(
             effects,
             self.economics,

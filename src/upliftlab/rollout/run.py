@@ -60,8 +60,16 @@ def answer(
     *,
     economics: Economics | None = None,
     progress: Callable[[str], None] | None = None,
+    everybody: int | None = None,
 ) -> Answered:
     """Answer a plan whose units switched in waves, by region, or on and off.
+
+    Args:
+        experiment: The plan, with one change.
+        panel: Components, and who was treated since when.
+        economics: Other prices than the plan's: what-if.
+        progress: Called with the name of each step.
+        everybody: Units that a roll-out would reach, where the panel holds only some of them.
 
     Raises:
         DesignError: When the panel allows no comparison.
@@ -71,7 +79,7 @@ def answer(
     tell = progress or (lambda _: None)
     if experiment.design == "switchback":
         return switched(experiment, panel, economics=economics, progress=progress)
-    asked = Question.of(experiment, panel, economics)
+    asked = Question.of(experiment, panel, economics, everybody)
     tell("estimating")
     ahead = asked.periods(experiment.announced)
     effects, weighted = _means(asked, ahead)
