@@ -165,7 +165,7 @@ def _doubted(effects: GroupTime, truth: np.ndarray, event: np.ndarray) -> dict[s
     path = event_path(alone)
     if path is None:
         return {}
-    after = np.mean([truth[event == e].mean() for e in range(len(path.weights))])
+    after = path.weights @ [truth[event == e].mean() for e in range(len(path.weights))]
     found = honest_interval(path, "relative_magnitude", 1.0)
     p_value = min(1.0, 2 * min(joint_test(path).p_value, drift(alone)))
     return {

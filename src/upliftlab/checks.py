@@ -28,7 +28,7 @@ LEDGER = "ledger_identity"
 MONEY_UNIT = "money_unit"
 BLOCKING = (
     SAMPLE_RATIO, ATTRITION, COVERAGE, MATURITY, LEDGER, "reconciliation", "cross_arm",
-    MONEY_UNIT,
+    MONEY_UNIT, "pre_trend",
 )  # fmt: skip
 """Checks whose failure leaves no verdict."""
 

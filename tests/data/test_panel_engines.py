@@ -6,20 +6,24 @@ import math
 import os
 import shutil
 import sys
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from upliftlab.data import panel_stream
+from upliftlab.data import panel_stream, tables
 from upliftlab.data.engine import Engine, embedded
 from upliftlab.data.panel import NEVER
 from upliftlab.data.panel_moments import PanelMoments
 from upliftlab.data.panel_orders import panel_from_orders
 from upliftlab.data.panel_stream import stream_moments
 from upliftlab.data.panel_table import read_panel
+from upliftlab.data.values import as_seconds
 from upliftlab.errors import DataError, DesignError
+from upliftlab.plan.sources import Source
 
 TOLERANCE = 1e-9
 """Relative: engines add in any order, and money may sit on a large offset."""
@@ -323,6 +327,35 @@ def test_spark_gives_the_panel_of_duckdb_and_refuses_alike(engine, on_spark):
     assert there.notes == here.notes
     with pytest.raises(DataError, match="4 rows repeat a 'creator' and 'week'"):
         streamed(on_spark, TWICE)
+
+
+@pytest.mark.spark
+@pandas_3
+@deprecated
+@unclosed
+def test_spark_tells_points_in_time_from_clocks(engine, on_spark):
+    """Half past midnight in Shanghai is that day there, on both engines, however it is kept."""
+    night = datetime(2026, 1, 5, 0, 30, tzinfo=ZoneInfo("Asia/Shanghai"))
+    rows = pa.table(
+        {
+            "point": pa.array([night], pa.timestamp("us", "UTC")),
+            "clock": pa.array([night.replace(tzinfo=None)], pa.timestamp("us")),
+        }
+    )
+    how = tables.Reading(offset=28_800, minor=100)
+    on_spark.backend._session.sql(
+        "SELECT TIMESTAMP '2026-01-04 16:30:00' AS point, "
+        "TIMESTAMP_NTZ '2026-01-05 00:30:00' AS clock"
+    ).createOrReplaceTempView("kept_in_spark")
+    source = Source(table="kept_in_spark")
+
+    for where, given in ((engine, rows), (on_spark, rows), (on_spark, None)):
+        table = tables.raw(where, "rows", source, given, how)
+        read = table.select(
+            **{name: as_seconds(table[name], offset=28_800) for name in ("point", "clock")}
+        )
+        found = where.one(read)
+        assert found == {"point": night.timestamp(), "clock": night.timestamp()}
 
 
 @pytest.mark.spark

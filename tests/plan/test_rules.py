@@ -66,8 +66,8 @@ BAD = {
     "a key that does not exist": (
         SMALLEST + "decide: {segmnts: [is_new]}\n",
         ("experiment.yaml:7: decide has no key 'segmnts'; allowed: ['both_gain', "
-        "'confidence', 'iroi_at_least', 'must_not_worsen', 'segments', 'worth_it']. "
-        "Did you mean 'segments'?"),
+        "'confidence', 'iroi_at_least', 'must_not_worsen', 'segments', 'trends_may_differ', "
+        "'worth_it']. Did you mean 'segments'?"),
     ),
     "a key that is missing": (
         SMALLEST.replace("share: 50%, control", "control"),

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from upliftlab import Experiment
+from upliftlab.analysis import run
 from upliftlab.checks import INFO, PASS, WARN, Check
 from upliftlab.data.panel import NEVER, Panel
+from upliftlab.errors import DefinitionError
 from upliftlab.panels.aggregates import aggregate
 from upliftlab.panels.group_time import group_time
+from upliftlab.rollout.doubt import event_path
 from upliftlab.rollout.run import answer
 from upliftlab.simulate.creator_settings import creator_preset
 from upliftlab.simulate.dual_commission import creator_panel, draw_creators
@@ -130,3 +133,54 @@ def test_composition_that_never_moves_is_told_as_such(panel):
 
     assert found.verdict == PASS
     assert found.message == "The same creators were active before and after the change."
+
+
+def test_honest_ranges_begin_with_the_headline():
+    """At m = 0 the range is the headline's own: one number, one law."""
+    drawn = draw_creators(creator_preset("well_designed", seed=4, clusters=48, creators=2))
+    found = answer(Experiment.from_text(PLAN), creator_panel(drawn))
+
+    bound = found.rollout.honesty[0].bounds[0]
+    own = found.profit.profit
+    assert bound.m == 0
+    assert (bound.low + bound.high) / 2 == pytest.approx(own.estimate, rel=1e-9)
+    # Degrees of freedom come from booked profit here, from its components there.
+    assert bound.high - bound.low == pytest.approx(own.ci_high - own.ci_low, rel=0.02)
+
+
+def test_honest_ranges_weigh_waves_that_are_seen_longer(panel):
+    """Event times weigh as unit-periods do, and later ones rest on early waves only."""
+    effects = group_time(panel.component(panel.names[0]))
+    path = event_path(effects)
+    simple = aggregate(effects, "simple").joint()
+
+    after = path.beta[path.n_pre :]
+    assert path.weights @ after == pytest.approx(simple.value[0], rel=1e-9)
+    assert path.weights[0] > path.weights[-1] > 0
+
+
+def test_trends_that_moved_apart_leave_no_verdict_where_the_plan_says_so():
+    """opt_in: creators who were rising anyway; planned, what was seen before turns it."""
+    drawn = creator_panel(
+        draw_creators(creator_preset("opt_in", seed=1, clusters=44, creators=2))
+    )
+    warned = run(Experiment.from_text(PLAN), {"panel": drawn})
+    text = PLAN.replace("worth_it: 50", "worth_it: 50, trends_may_differ: 2")
+    strict = run(Experiment.from_text(text), {"panel": drawn})
+    one, two = (
+        next(check for check in found.checks if check.name == "pre_trend")
+        for found in (warned, strict)
+    )
+
+    assert (one.verdict, two.verdict) == ("warn", "fail")
+    assert warned.is_valid
+    assert not strict.is_valid
+    assert "the plan allows 2 times: no verdict" in two.message
+    assert strict.decisions[0].verdict == "no verdict"
+
+
+def test_how_trends_may_differ_belongs_to_roll_outs():
+    """A split compares arms at the same time; it has no trends to allow for."""
+    text = PLAN.replace("worth_it: 50", "worth_it: 50, trends_may_differ: 1")
+    with pytest.raises(DefinitionError, match=r"decide\.trends_may_differ"):
+        Experiment.from_text(text.replace("design: staggered", "design: geo"))

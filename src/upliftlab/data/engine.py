@@ -12,11 +12,12 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import ibis
+from ibis.expr import datatypes as dt
 
 from upliftlab.stats import moments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     import pyarrow as pa
 
@@ -103,6 +104,25 @@ class Engine:
             self._views.append(name)
             return self.backend.table(name)
         return ibis.memtable(table)
+
+    def zoned(self, table: ibis.Table, names: Collection[str] | None = None) -> ibis.Table:
+        """Mark points in time as such on Spark, whose two kinds of times are one to ibis.
+
+        Args:
+            table: Any.
+            names: Columns that may be points in time; all by default.
+        """
+        if self.name != "pyspark":
+            return table
+        from pyspark.sql.types import TimestampType
+
+        fields = self._frame(table).schema.fields
+        points = {
+            field.name: dt.Timestamp(timezone="UTC")
+            for field in fields
+            if type(field.dataType) is TimestampType and (names is None or field.name in names)
+        }
+        return table.cast(points) if points else table
 
     def close(self) -> None:
         """Drop what was kept; the caller's own tables stay."""

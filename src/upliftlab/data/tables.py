@@ -90,16 +90,16 @@ def raw(
 ) -> ibis.Table:
     """Return a source as the engine sees it: files, tables, SQL, or frames from Python."""
     if isinstance(given, Path):
-        return engine.backend.read_parquet(str(given))
+        return engine.zoned(engine.backend.read_parquet(str(given)))
     if given is not None:
         return _from_python(engine, name, given)
     if source is None:
         raise DataError.no_source(name)
     if source.table:
-        return _named(engine, name, source.table)
+        return engine.zoned(_named(engine, name, source.table))
     if source.sql:
-        return _sql(engine, name, source, how)
-    return read_files(engine, name, source, how.base)
+        return engine.zoned(_sql(engine, name, source, how))
+    return engine.zoned(read_files(engine, name, source, how.base))
 
 
 def read(
@@ -272,15 +272,20 @@ def _from_python(engine: Engine, name: str, given: object) -> ibis.Table:
     import pyarrow as pa
 
     if isinstance(given, ibis.Table):
-        return given
+        return engine.zoned(given)
     kind = type(given).__module__.partition(".")[0]
     if kind == "polars" and hasattr(given, "to_arrow"):
-        return engine.text_table(given.to_arrow(), name)
-    if kind == "pandas" and hasattr(given, "columns"):
-        return engine.text_table(_from_pandas(name, given), name)
-    if isinstance(given, pa.Table):
-        return engine.text_table(given, name)
-    raise DataError.unknown_table(name, type(given).__name__)
+        given = given.to_arrow()
+    elif kind == "pandas" and hasattr(given, "columns"):
+        given = _from_pandas(name, given)
+    if not isinstance(given, pa.Table):
+        raise DataError.unknown_table(name, type(given).__name__)
+    points = {
+        field.name
+        for field in given.schema
+        if pa.types.is_timestamp(field.type) and field.type.tz is not None
+    }
+    return engine.zoned(engine.text_table(given, name), points)
 
 
 def _from_pandas(name: str, frame: Any) -> Any:  # noqa: ANN401

@@ -178,6 +178,9 @@ class Decide(Definition):
         segments: Columns whose segments may be shipped to; others are exploratory.
         both_gain: Whether creators must gain as well for a change to be shipped.
         confidence: Of every interval.
+        trends_may_differ: How many times the worst difference of trends seen before a change
+            they may differ after it. Where they did move apart before and so much would turn
+            the answer, there is no verdict; without this a warning only.
     """
 
     worth_it: AmountPerUnit = Field(default_factory=no_money, validate_default=True)
@@ -188,3 +191,4 @@ class Decide(Definition):
     segments: Columns = ()
     both_gain: Truth = False
     confidence: Confidence = Rate(Fraction(95, 100))
+    trends_may_differ: Hurdle | None = None

@@ -60,6 +60,14 @@ def rollout_rules(
             if valid.get(key):
                 yield (key,), DefinitionError.needs_beside(key, wanted, str(design))
         yield from _shares(valid)
+    decide = valid.get("decide")
+    if design != "staggered" and decide is not None and decide.trends_may_differ is not None:
+        yield (
+            ("decide", "trends_may_differ"),
+            DefinitionError.needs_beside(
+                "decide.trends_may_differ", "design: staggered", str(design)
+            ),
+        )
     yield from _one_sided(valid)
     if valid.get("kind") == "dual_commission":
         yield from _rates(valid)

@@ -8,7 +8,7 @@ import numpy as np
 
 from upliftlab.errors import DataError, DesignError, UpliftlabError
 from upliftlab.panels.adjusted import adjusted
-from upliftlab.panels.aggregates import aggregate
+from upliftlab.panels.aggregates import aggregate, event_time
 from upliftlab.panels.event_path import EventPath
 from upliftlab.panels.group_time import group_time
 from upliftlab.panels.honest import honest_interval, sensitivity
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 MOST_BEFORE = 6
 """Periods before the base that sensitivity to trends looks back on."""
 
-MOST_AFTER = 8
-"""Periods since the change that it speaks of."""
+MOST_AFTER = 26
+"""Periods since the change that it speaks of: nearly always all, so that it is the headline."""
 
 LABELS = {
     "relative_magnitude": (
@@ -84,8 +84,10 @@ def honesty_of(
     path = event_path(effects)
     if path is None:
         return (), None
-    first = int((path.weights > 0).sum())
-    span = f"Of the average over the first {first} periods since the change."
+    span = ""
+    last = max(event_time(effects, c) for c in range(len(effects.cells)))
+    if last >= MOST_AFTER:
+        span = f"Of the average over the first {MOST_AFTER} periods since the change."
     found = []
     for kind, ms in (("relative_magnitude", (0.5, 1.0, 1.5, 2.0)), ("smoothness", None)):
         result = sensitivity(path, kind, ms=ms, level=level, threshold=threshold)  # type: ignore[arg-type]
@@ -112,16 +114,13 @@ def honesty_of(
 
 
 def event_path(effects: GroupTime) -> EventPath | None:
-    """Effects by time since the change, and their average over the periods since.
+    """Effects by time since the change, and their average over all unit-periods since.
 
-    The last periods before the change count as before, the first since as after; None where
-    either is missing or has no variance.
+    That average is the headline. The last periods before the change count as before; None
+    where either side is missing or has no variance.
     """
-    average = aggregate(
-        effects,
-        "dynamic",
-        horizons=(-effects.anticipation - 1 - MOST_BEFORE, MOST_AFTER - 1),
-    )
+    spans = (-effects.anticipation - 1 - MOST_BEFORE, MOST_AFTER - 1)
+    average = aggregate(effects, "dynamic", horizons=spans)
     base = -effects.anticipation - 1
     keep = [i for i, key in enumerate(average.keys) if key != base]
     keys = [average.keys[i] for i in keep]
@@ -129,7 +128,8 @@ def event_path(effects: GroupTime) -> EventPath | None:
     before = sum(key < base for key in keys)
     if not before or before == len(keys) or not np.isfinite(joint.cov).all():
         return None
-    weights = np.array([1.0 if key >= 0 else 0.0 for key in keys[before:]])
+    mass = _mass(effects)
+    weights = np.array([mass.get(key, 0.0) if key >= 0 else 0.0 for key in keys[before:]])
     weights /= weights.sum()
     row = np.concatenate([np.zeros(before), weights])
     mean = average.parts.select(keep).linear(row[None], ["mean"]).joint(effects.moments)
@@ -140,6 +140,17 @@ def event_path(effects: GroupTime) -> EventPath | None:
         weights=weights,
         df=float(mean.df[0]),
     )
+
+
+def _mass(effects: GroupTime) -> dict[int, float]:
+    """Weight of the units that are seen so many periods since their change, and compared."""
+    found: dict[int, float] = {}
+    for c, (start, _) in enumerate(effects.cells):
+        if effects.forms.known[c]:
+            own = int(np.searchsorted(effects.moments.start, start))
+            since = event_time(effects, c)
+            found[since] = found.get(since, 0.0) + float(effects.moments.weight[own])
+    return found
 
 
 def without_of(

@@ -107,16 +107,19 @@ def _pre_trend(
     tail = ""
     if flip > 0 and experiment.design == "staggered":
         tail = (
-            f"; the average of the first {len(path.weights[path.weights > 0])} "
-            f"{experiment.period}s since it is no longer sure of its side at {flip:.2g} times "
-            "the worst difference seen before"
+            f"; extra profit is no longer sure of its side at {flip:.2g} times the worst "
+            "difference seen before"
         )
     elif apart:
         tail = "; see how far the answer survives other trends"
+    planned = experiment.decide.trends_may_differ
+    fails = apart and planned is not None and 0 < flip <= float(planned)
+    if fails:
+        tail += f", and the plan allows {float(planned or 0):g} times: no verdict"
     words = "moved apart" if apart else "did not visibly move apart"
     return Check(
         name="pre_trend",
-        verdict=WARN if apart else PASS,
+        verdict=FAIL if fails else WARN if apart else PASS,
         message=(
             f"Before the change, profit of switched and other {experiment.unit}s {words} "
             f"(p {p_value:.2g}){tail}."
