@@ -52,6 +52,49 @@ CELLS = {"data": {"cells": {"file": "cells.csv", "money": "yuan"}}, "costs": {"m
                 "customer snapshot."
             ),
         ),
+        (
+            {"target": {"fair_across": ["gmv_platform"]}},
+            (
+                "target.fair_across names 'gmv_platform', which is measured after assignment; "
+                "a rule may use only what was known before. Take it out, or name a column of "
+                "the customer snapshot."
+            ),
+        ),
+        (
+            {"target": {"features": ["unit"]}},
+            (
+                "target.features names 'unit', which names single customers, of whom nothing "
+                "can be learned twice. Take it out, or name a column of the customer snapshot."
+            ),
+        ),
+        (
+            {"target": {"features": ["arm"]}},
+            (
+                "target.features names 'arm', which is what was assigned, not what was known "
+                "before. Take it out, or name a column of the customer snapshot."
+            ),
+        ),
+        (
+            {"target": {"at_most": "0%"}},
+            "target.at_most is '0%'; write more than 0%: nobody would be treated.",
+        ),
+        (
+            {"target": {"keep_random": "100%"}},
+            ("target.keep_random is '100%'; write less: nobody would be treated by the rule."),
+        ),
+        ({"target": {"budget": -5}}, "target.budget is '-5 CNY'; write zero or more."),
+        (
+            {"target": {"features": ["city", "city"]}},
+            "target.features is 'city'; each entry must come once.",
+        ),
+        (
+            {"target": {"buget": 5}},
+            (
+                "target has no key 'buget'; allowed: ['at_least', 'at_most', 'budget', "
+                "'depth', 'fair_across', 'features', 'iroi_at_least', 'keep_random', "
+                "'learner', 'rule', 'seed']. Did you mean 'budget'?"
+            ),
+        ),
         ({"target": {"depth": 7}}, "target.depth is '7'; write 1, 2 or 3."),
         (
             {"target": {"rule": "tre"}},

@@ -22,6 +22,7 @@ from upliftlab.targeting.answer import (
     Frontier,
     Group,
     Leaf,
+    LeftToChance,
     RuleWorth,
     Score,
     Spend,
@@ -208,10 +209,11 @@ def chosen(coupon):
                           by_profit=estimated(8.0, 2.0), cost=estimated(6.0, 3.0)),
         fairness=(Fairness(column="is_member", level=HOSTILE, share=0.3,
                            treated=estimated(0.2, 0.01), gain=estimated(4.0, 3.0)),),
-        exploration=(0.05, 0.4),
+        exploration=LeftToChance(share=0.05, cost=estimated(0.4, 0.1)),
         robustness=("With a placebo treatment the rule earns nothing.",),
         rule={"version": 1, "kind": "tree", "arms": ["none", HOSTILE]},
         sql="CASE WHEN \"is_new_customer\" THEN 'coupon_20' ELSE 'none' END",
+        sql_spark="CASE WHEN `is_new_customer` THEN 'coupon_20' ELSE 'none' END",
         checks=(Check(name="leakage", verdict=WARN, message=f"Column {HOSTILE} is late."),),
     )  # fmt: skip
     return replace(coupon, targeting=found)

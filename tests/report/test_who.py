@@ -51,8 +51,57 @@ def test_no_usable_difference_is_said_in_money(chosen):
 
     said = section(none, "rules").finding
 
-    assert said.startswith("No usable difference between customers: the best rule found brings")
+    assert said.startswith("No usable difference between customers: the learned rule brings")
     assert said.endswith("so treat nobody.")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "says"),
+    [("none", "not shown to pay"), ("blocked", "blocked by a check")],
+)
+def test_the_first_screen_says_what_became_of_the_rule(chosen, verdict, says):
+    """Also where no rule ships the first screen says so, with what it would have brought."""
+    found = chosen.targeting
+    rules = tuple(replace(r, is_exported=r.name == "nobody") for r in found.rules)
+    none = replace(found, verdict=verdict, rules=rules, tried="model", rule={}, sql="")
+    text = report.render_text(replace(chosen, targeting=none))
+
+    assert "NO LEARNED RULE is shown to earn more." in text
+    assert "the model's choice for 31 % of all" in text.replace("\xa0", " ")
+    assert says in text
+
+
+def test_a_failed_check_stands_where_the_rule_would(chosen):
+    """The finding is the reason, and there is nothing to copy."""
+    reason = "No rule is given: Column 'seen' differs."
+    found = replace(chosen.targeting, verdict="blocked", finding=reason, rule={}, sql="")
+    blocked = replace(chosen, targeting=found)
+
+    assert section(blocked, "rules").finding == reason
+    assert not [s for part in parts_of(blocked) for s in part.sections if s.key == "rule-copy"]
+
+
+def test_limits_that_leave_nobody_are_no_lack_of_differences(chosen):
+    """Nothing is said of customers where the plan's limits decide."""
+    found = chosen.targeting
+    tried = replace(found.rules[0], treated={"none": 1.0, "coupon_20": 0.0}, is_exported=False)
+    rules = (tried, *(replace(r, is_exported=r.name == "nobody") for r in found.rules[1:]))
+    none = replace(chosen, targeting=replace(found, verdict="none", rules=rules, tried="tree"))
+
+    assert section(none, "rules").finding.startswith(
+        "Within the plan's limits the learned rule"
+    )
+
+
+def test_the_best_point_of_a_curve_counts_the_whole_curve(chosen):
+    """What was looked for along a curve has the curve's band, not its own range."""
+    best = chosen.targeting.curve[8]
+
+    said = section(chosen, "how-many").finding
+
+    assert (best.low, best.effect.ci_low) == (pytest.approx(2), pytest.approx(4.08, abs=0.01))
+    assert "+¥0.08 (from +¥0.02 to +¥0.14)" in said
+    assert "(from +¥20,000 to +¥170,000), whole curve" in section(chosen, "budget").finding
 
 
 def test_every_stop_of_the_slider_stands_on_the_page(chosen, chosen_page):
@@ -73,17 +122,24 @@ def test_scripts_stay_small(templates):
     assert sum(path.stat().st_size for path in templates.glob("*.js")) < 30_000
 
 
-def test_the_rule_leaves_two_files(chosen, tmp_path):
-    """The exported rule is written as JSON and as SQL beside the page."""
+def test_the_rule_leaves_its_files(chosen, tmp_path):
+    """The exported rule is written as JSON and as SQL; it goes when it is no longer given."""
     written = report.write(chosen, tmp_path)
 
     assert json.loads(written["rule"].read_text(encoding="utf-8"))["kind"] == "tree"
-    assert written["sql"].read_text(encoding="utf-8").startswith("CASE WHEN")
+    assert written["sql"].read_text(encoding="utf-8").startswith('CASE WHEN "is_new')
+    assert written["spark"].read_text(encoding="utf-8").startswith("CASE WHEN `is_new")
+
+    blocked = replace(chosen.targeting, verdict="blocked", rule={}, sql="", sql_spark="")
+    again = report.write(replace(chosen, targeting=blocked), tmp_path)
+
+    assert not {"rule", "sql", "spark"} & set(again)
+    assert not list(tmp_path.glob("targeting_rule*"))
 
 
 def test_shares_of_wasted_money_are_of_the_arm(chosen):
-    """60 to 110 of 120 fen are 50 to 92 %."""
+    """60 to 110 of 120 fen, with their range, and the single amount with its own."""
     said = section(chosen, "coupon-money").finding
 
-    assert "between 50" in said
-    assert "and 92" in said
+    assert "between ¥0.60 and ¥1.10 (0.54 … 1.16) went to orders that would have" in said
+    assert "¥0.90 (from ¥0.84 to ¥0.96), 75\xa0%, if the coupon keeps nobody" in said

@@ -190,16 +190,72 @@ def test_a_tree_keeps_the_cap_too():
     assert 1 - who.worth("tree").treated["none"] <= 0.32
 
 
-def test_a_target_beyond_reach_fails_a_check():
+def test_a_target_beyond_reach_fails_a_check(tmp_path):
     """What cannot be kept is said, and no rule ships on it."""
     table = rows()
     table["new_customers"] = (np.arange(N) % 50 == 0).astype(int)
 
     found = answered(table, at_least={"new_customers": 90_000})
 
-    failed = [check for check in found.targeting.checks if check.verdict == "fail"]
-    assert [check.name for check in failed] == ["limits"]
-    assert "cannot be kept" in failed[0].message
+    who = found.targeting
+    failed = [check for check in who.checks if check.verdict == "fail"]
+    assert [check.name for check in failed] == ["limits", "limit_new_customers"]
+    assert failed[0].message.startswith("at least so many new customers: 90,000 more are asked")
+    assert "the most that any rule brings over 100,000 eligible customers" in failed[0].message
+    assert who.verdict == "blocked"
+    assert (who.finding, dict(who.rule), who.sql) == (
+        f"No rule is given: {failed[0].message}", {}, ""
+    )  # fmt: skip
+    assert not {"rule", "sql", "spark"} & set(write(found, tmp_path))
+
+
+def test_a_floor_of_what_nobody_counts_is_refused():
+    """The data are named, not a key of a dictionary."""
+    with pytest.raises(DataError) as error:
+        answered(at_least={"new_customers": 1000})
+
+    assert str(error.value) == (
+        "target.at_least asks for 'new_customers', which the data do not hold; they count []. "
+        "Map a column to it, or ask for another count."
+    )
+
+
+def test_a_cap_smaller_than_any_end_goes_to_the_model():
+    """A small tree treats half of all or nobody; a tenth needs a finer rule."""
+    who = answered(at_most="10%").targeting
+
+    assert who.tried == "model"
+    assert 0.07 <= 1 - who.worth("model").treated["none"] <= 0.102
+    assert who.worth("model").value.is_above_zero
+
+
+def test_dates_words_and_columns_beside_the_rule_are_read():
+    """A date is a day, yes and no are numbers, groups are compared that no rule may use."""
+    table, rng = rows(gain=0.0), np.random.default_rng(3)
+    since = np.datetime64("2025-01-01") + rng.integers(0, 300, N)
+    bought = (table["grp"] == "c20") & (since > np.datetime64("2025-06-01"))
+    table = table.assign(
+        since=since.astype("datetime64[s]"),
+        gmv=table["gmv"] + np.where(bought, 60.0, 0.0),
+        vip=rng.choice(["yes", "no", "-"], N),
+        sex=rng.choice(["f", "m"], N),
+        age=np.where(rng.random(N) < 0.1, np.nan, rng.integers(18, 70, N)),
+        huge=rng.choice([np.inf, 1e300, 1.5, -2.0], N),
+    )
+    features = ["since", "vip", "huge"]
+
+    found = answered(table, features=features, fair_across=["sex", "age", "since"], rule="tree")
+
+    who = found.targeting
+    exported = Exported.from_dict(who.rule)
+    kinds = {code.name: code.kind for code in exported.encoding.columns}
+    assert kinds == {"since": "date", "vip": "worded", "huge": "number"}
+    assert any("since ≤ 2025-0" in " ".join(leaf.path) for leaf in who.tree)
+    levels = {(each.column, each.level) for each in who.fairness}
+    assert {("sex", "f"), ("sex", "m"), ("age", "missing")} <= levels
+    assert len(levels) == 2 + 5 + 4
+    assert "DATE_DIFF" in who.sql
+    assert "DATEDIFF" in who.sql_spark
 
 
 def test_clusters_stay_in_one_half():
@@ -231,6 +287,8 @@ def test_a_column_that_knows_the_arm_is_named():
 
     said = [check for check in who.checks if check.verdict in {"fail", "warn"}]
     assert any("seen" in check.message for check in said)
+    assert who.verdict == "blocked"
+    assert who.finding.startswith("No rule is given: Column 'seen' differs between 'c20' and")
 
 
 def test_a_column_that_is_not_there_is_named():

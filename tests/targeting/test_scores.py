@@ -260,3 +260,17 @@ def test_next_to_no_overlap_fails():
 
     assert overlap.verdict == "fail"
     assert "next to impossible" in overlap.message
+
+
+def test_arms_that_trees_cannot_split_are_no_alarm():
+    """Where no split has enough units every prediction is the same, but for rounding."""
+    rng = np.random.default_rng(5)
+    x = np.zeros((6_000, 4), dtype=np.float32)
+    for j in range(4):
+        x[rng.choice(6_000, 8, replace=False), j] = 1.0
+    arm = rng.integers(0, 2, 6_000).astype(np.int8)
+    y = rng.normal(size=(6_000, 2)).astype(np.float32)
+
+    told = next(c for c in score(x, y, arm).checks if c.name == "predictable_arms")
+
+    assert (told.verdict, told.value) == ("pass", 0.5)

@@ -88,7 +88,9 @@ def score(
     from upliftlab.targeting.exports import rule_from, sql
 
     found = rule_from(rule, unit=unit)
-    rows = score_file(sql(found), source, out, needs=found.needs, column=column)
+    rows = score_file(
+        sql(found), source, out, needs=found.needs, column=column, texts=found.ids
+    )
     typer.echo(f"wrote {out}: {rows:,} rows with the rule's arm in {column!r}")
 
 

@@ -14,12 +14,15 @@ from upliftlab.errors import DataError, DesignError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import ibis.expr.datatypes as dt
+
     from upliftlab.data.engine import Engine
 
 MOST_LEVELS = 50
 """Levels that a segment may have."""
 
 COVARIATES = "numbers or yes/no; declare text as a segment"
+FEATURES = "numbers, yes/no, text, or dates without a zone"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -96,17 +99,22 @@ def described(
     texts: Sequence[str],
     numbers: Sequence[str],
     features: Sequence[str] = (),
+    beside: Sequence[str] = (),
 ) -> ibis.Table:
     """Join what was known before assignment: segments and strata as text, covariates numeric.
 
-    Features travel as ``f:name``, as they are: a missing value stays missing. A unit that the
-    users source does not know keeps a missing value, which is a level of its own for texts and
-    an indicator for numbers.
+    Features travel as ``f:name``, as they are: a missing value stays missing; numbers that were
+    written as words as ``fw:name``, dates as whole days since 1970 as ``fd:name``. Columns that
+    stand beside, which no rule may use, have ``b`` for ``f``. A unit that the users source does
+    not know keeps a missing value, which is a level of its own for texts and an indicator for
+    numbers.
 
     Raises:
         DataError: When neither the assignments nor the users have a column that is asked for.
     """
-    wanted = list(dict.fromkeys((*texts, *numbers, *features)))
+    extras = dict.fromkeys(features, "f")
+    extras |= {name: "b" for name in beside if name not in extras}
+    wanted = list(dict.fromkeys((*texts, *numbers, *extras)))
     have = set(units.columns)
     foreign = [name for name in wanted if name not in have]
     if foreign and users is None:
@@ -129,7 +137,7 @@ def described(
             unread[name] = (as_text(joined[name]).notnull() & value.isnull()).ifelse(1, 0).sum()
     if unread:
         _refuse_texts(engine, joined, unread)
-    read |= _features(engine, joined, features)
+    read |= _features(engine, joined, extras)
     plain = [c for c in joined.columns if c not in set(wanted)]
     return engine.materialise(joined.select(*plain, **read), "described")
 
@@ -222,7 +230,9 @@ def _refuse_strangers(
         raise DataError.empty(source)
 
 
-def _features(engine: Engine, table: ibis.Table, names: Sequence[str]) -> dict[str, ibis.Value]:
+def _features(
+    engine: Engine, table: ibis.Table, names: Mapping[str, str]
+) -> dict[str, ibis.Value]:
     """Read features: text that is always a number is one, other text keeps its levels."""
     texts = [name for name in names if table[name].type().is_string()]
     worded: dict[str, int] = {}
@@ -237,22 +247,32 @@ def _features(engine: Engine, table: ibis.Table, names: Sequence[str]) -> dict[s
                 }
             )
         )
-    return {
-        f"f:{name}": as_text(table[name])
-        if worded.get(name)
-        else _number(table[name], name).cast("float64")
-        for name in names
-    }
+    read: dict[str, ibis.Value] = {}
+    for name, role in names.items():
+        column = table[name]
+        if worded.get(name):
+            read[f"{role}:{name}"] = as_text(column)
+        elif _is_day(column.type()):
+            days = column.cast("date").cast("timestamp").epoch_seconds() / 86_400
+            read[f"{role}d:{name}"] = days.cast("float64")
+        else:
+            number = _number(column, name, wanted=FEATURES).cast("float64")
+            read[f"{role}{'w' if name in worded else ''}:{name}"] = number
+    return read
 
 
-def _number(column: ibis.Value, name: str) -> ibis.Value:
+def _is_day(kind: dt.DataType) -> bool:
+    return kind.is_date() or (kind.is_timestamp() and kind.timezone is None)
+
+
+def _number(column: ibis.Value, name: str, *, wanted: str = COVARIATES) -> ibis.Value:
     """Read a covariate as a number; yes and no of text files are 1 and 0."""
     kind = column.type()
     if kind.is_string():
         flag = as_flag(column)
         return ibis.coalesce(as_number(column), ibis.cases((flag, 1.0), (~flag, 0.0)))
     if not (kind.is_numeric() or kind.is_boolean()):
-        raise DataError.wrong_type(name, "users", found=str(kind), wanted=COVARIATES)
+        raise DataError.wrong_type(name, "users", found=str(kind), wanted=wanted)
     return as_number(column)
 
 

@@ -170,6 +170,7 @@ def _units(book: OrderTables) -> tuple[Assigned, ibis.Table]:
         texts=plan.texts,
         numbers=plan.numbers(have),
         features=plan.known_before(have),
+        beside=plan.beside,
     )
     assigned.refuse_many_levels(engine, units, plan.segments)
     return single, units
@@ -186,6 +187,7 @@ def _users(book: OrderTables, units: ibis.Table) -> ibis.Table:
         *book.plan.texts,
         *(STANDARD_COVARIATES if named is None else named),
         *(STANDARD_COVARIATES if features is None else features),
+        *book.plan.beside,
     )
     wanted = tuple(dict.fromkeys(wanted))
     table = book.read("users", extra=[Column(name=name, kind="any") for name in wanted])

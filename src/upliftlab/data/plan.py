@@ -43,6 +43,7 @@ class Plan:
         as_of: Up to when the data speak, UTC seconds; None to take the last event.
         stated: Party -> share of coupon cost, as the plan states it.
         features: Columns that a targeting rule may use; None takes those at hand, () none.
+        beside: Columns that no rule may use, whose groups are compared under one.
         has_coupons: Whether some arm gets a coupon, whose cost order lines must then carry.
     """
 
@@ -60,6 +61,7 @@ class Plan:
     stated: Mapping[str, float] | None = None
     has_coupons: bool = False
     features: tuple[str, ...] | None = ()
+    beside: tuple[str, ...] = ()
 
     def numbers(self, have: Collection[str]) -> tuple[str, ...]:
         """Covariates to read: the plan's, or the standard ones among the columns at hand."""

@@ -91,6 +91,7 @@ def plan_of(experiment: Experiment) -> Plan:
         as_of=int(as_of.timestamp()) if as_of else None,
         stated=None if not stated else {who: float(rate) for who, rate in stated.items()},
         features=() if experiment.target is None else experiment.target.features or None,
+        beside=() if experiment.target is None else experiment.target.fair_across,
         has_coupons=any(arm.coupon is not None for arm in experiment.arms),
     )
 

@@ -25,6 +25,7 @@ def score_file(
     *,
     needs: Collection[str],
     column: str = ARM,
+    texts: Collection[str] = (),
 ) -> int:
     """Write a file with one more column: the arm that a rule gives to each row.
 
@@ -37,6 +38,7 @@ def score_file(
         target: Parquet to write.
         needs: Columns that the expression asks for.
         column: Name of the new column.
+        texts: Columns that a CSV must not turn into numbers: ids with leading zeros.
 
     Returns:
         How many rows were written.
@@ -57,13 +59,52 @@ def score_file(
     if place.exists() and place.samefile(origin):
         raise UpliftlabError(f"{place} is the source itself; name another file to write.")
     with duckdb.connect() as engine:
-        table = f"{reader}('{str(origin).replace(chr(39), chr(39) * 2)}')"
+        table = _table(engine, reader, origin, texts)
         asked = f"DESCRIBE SELECT * FROM {table}"  # noqa: S608 - the path is escaped
-        have = [row[0] for row in engine.execute(asked).fetchall()]
-        _refuse_columns(have, needs, column, origin.name)
+        found = dict(row[:2] for row in _done(engine, asked).fetchall())
+        _refuse_columns(list(found), needs, column, origin.name)
+        _refuse_float_ids(found, texts, origin.name)
         place.parent.mkdir(parents=True, exist_ok=True)
         query = f"SELECT *, {expression} AS {_quoted(column)} FROM {table}"  # noqa: S608 - names are quoted
         return _written(engine, query, place)
+
+
+def _table(
+    engine: duckdb.DuckDBPyConnection, reader: str, origin: Path, texts: Collection[str]
+) -> str:
+    path = f"'{_escaped(str(origin))}'"
+    if reader == "read_csv" and texts:
+        asked = f"DESCRIBE SELECT * FROM read_csv({path})"  # noqa: S608 - the path is escaped
+        have = {row[0].lower(): row[0] for row in _done(engine, asked).fetchall()}
+        kept = [have[name.lower()] for name in texts if name.lower() in have]
+        if kept:
+            kinds = ", ".join(f"'{_escaped(name)}': 'VARCHAR'" for name in kept)
+            return f"read_csv({path}, types = {{{kinds}}})"
+    return f"{reader}({path})"
+
+
+def _done(engine: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyConnection:
+    try:
+        return engine.execute(query)
+    except duckdb.Error as problem:
+        raise DataError(f"the table cannot be read: {_first(problem)}.") from None
+
+
+def _first(problem: duckdb.Error) -> str:
+    return str(problem).splitlines()[0].rstrip(".")
+
+
+def _refuse_float_ids(found: dict[str, str], texts: Collection[str], name: str) -> None:
+    """An id that went through floating point is another text, so another draw."""
+    kinds = {each.lower(): kind for each, kind in found.items()}
+    for each in texts:
+        kind = kinds.get(each.lower(), "")
+        if kind.startswith(("DOUBLE", "FLOAT", "DECIMAL")):
+            raise DataError.float_ids(each, name, kind.lower())
+
+
+def _escaped(text: str) -> str:
+    return text.replace("'", "''")
 
 
 def _refuse_columns(have: list[str], needs: Collection[str], column: str, name: str) -> None:
@@ -84,15 +125,14 @@ def _written(engine: duckdb.DuckDBPyConnection, query: str, place: Path) -> int:
     os.close(handle)
     temporary = Path(name)
     try:
-        where = str(temporary).replace("'", "''")
+        where = _escaped(str(temporary))
         done = engine.execute(
             f"COPY ({query}) TO '{where}' (FORMAT parquet, USE_TMP_FILE false)"
         ).fetchone()
         temporary.chmod(0o644)
         temporary.replace(place)
     except duckdb.Error as problem:
-        first = str(problem).splitlines()[0]
-        raise DataError(f"the rule could not be applied: {first}.") from None
+        raise DataError(f"the rule could not be applied: {_first(problem)}.") from None
     finally:
         temporary.unlink(missing_ok=True)
     return int(done[0]) if done else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import ibis
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     Matrix = NDArray[np.float32]
     Ints = NDArray[np.integer[Any]]
 
-FEATURE = "f:"
-"""Prefix of columns that a rule may use."""
+RULE, BESIDE = "f", "b"
+"""First letter of columns that a rule may use, and of those that only stand beside it."""
+
+KINDS = {"": "number", "w": "worded", "d": "date"}
+"""Second letter -> how a column was stored; see :func:`upliftlab.data.assigned.described`."""
 
 MISSING = "(missing)"
 
@@ -35,8 +38,10 @@ class ScoreTable:
     """Units as plain arrays, in the order of their ids.
 
     Attributes:
-        features: Name -> values known before assignment, [n]: float32 with NaN for gaps, or an
-            Arrow dictionary for texts.
+        features: Name -> values known before assignment, [n]: float32 with NaN for gaps, days
+            for dates, or an Arrow dictionary for texts.
+        beside: The same of columns that no rule may use.
+        worded: Features that are numbers or yes and no written as text.
         y: Components of the headline window, float32 [n, K], money in minor units.
         components: Their names, without the window.
         idle: Components that are 0 for every unit.
@@ -58,16 +63,16 @@ class ScoreTable:
     strata: tuple[str, ...]
     cluster: NDArray[np.int32] | None
     total: int
+    beside: Mapping[str, Any] = field(default_factory=dict)
+    worded: frozenset[str] = frozenset()
 
     def take(self, rows: NDArray[Any]) -> ScoreTable:
         """Keep these units, by position or by a mask."""
         index = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
         return replace(
             self,
-            features={
-                name: column[index] if isinstance(column, np.ndarray) else column.take(index)
-                for name, column in self.features.items()
-            },
+            features=_taken(self.features, index),
+            beside=_taken(self.beside, index),
             y=self.y[index],
             arm=self.arm[index],
             stratum=None if self.stratum is None else self.stratum[index],
@@ -102,14 +107,16 @@ def score_table(
     """
     whole = measure.full_units(prepared)
     window = _window(prepared.components, plan.headline, components)
-    features = [name for name in whole.columns if name.startswith(FEATURE)]
-    if not features or not window:
-        what = "column that a rule may use" if window else "component of the headline window"
-        raise DataError(
-            f"the units have no {what}; they have {sorted(whole.columns)}. Name columns of the "
-            "customer snapshot in target.features."
-        )
     kinds = whole.schema()
+    shown = {name: _role(name) for name in whole.columns}
+    features = [name for name, (role, _, _) in shown.items() if role]
+    if not window or not any(shown[name][0] == RULE for name in features):
+        what = "column that a rule may use" if window else "component of the headline window"
+        have = sorted(n for n in whole.columns if not n.startswith(("_", "x:")))
+        raise DataError(
+            f"the units have no {what}; read were {have}. Name columns that were known before "
+            "assignment in target.features."
+        )
     strata = [name for name in plan.strata if name in whole.columns]
     group = [prepared.cluster] if prepared.cluster else []
     texts = ["arm", *strata, *group, *(n for n in features if kinds[n].is_string())]
@@ -120,13 +127,16 @@ def score_table(
     )
     arms = (plan.control, *(arm for arm in plan.arms if arm != plan.control))
     stratum, labels = _combined([held.text(name) for name in strata])
+    read: dict[str, dict[str, Any]] = {RULE: {}, BESIDE: {}}
+    for name in features:
+        role, kind, own = shown[name]
+        read[role][own] = (
+            held.dictionary(name) if name in texts else _typed(held.number[name], kind)
+        )
     return ScoreTable(
-        features={
-            name.removeprefix(FEATURE): held.dictionary(name)
-            if name in texts
-            else held.number[name]
-            for name in features
-        },
+        features=read[RULE],
+        beside=read[BESIDE],
+        worded=frozenset(own for _, kind, own in shown.values() if kind == "worded"),
         y=held.y,
         components=tuple(window.values()),
         idle=tuple(_window(prepared.idle, plan.headline, None).values()),
@@ -137,6 +147,31 @@ def score_table(
         cluster=held.code[group[0]] if group else None,
         total=len(keep),
     )
+
+
+def _role(name: str) -> tuple[str, str, str]:
+    """Take a column's name apart: role, kind and the name of the plan; no role for others."""
+    prefix, mark, own = name.partition(":")
+    role, kind = prefix[:1], prefix[1:]
+    if not mark or role not in {RULE, BESIDE} or kind not in KINDS:
+        return "", "", name
+    return role, KINDS[kind], own
+
+
+def _typed(values: Matrix, kind: str) -> NDArray[Any]:
+    """Days as dates again; other numbers as they are."""
+    if kind != "date":
+        return values
+    days = np.where(np.isnan(values), 0, values).astype("datetime64[D]")
+    days[np.isnan(values)] = np.datetime64("NaT")
+    return days
+
+
+def _taken(columns: Mapping[str, Any], index: NDArray[np.intp]) -> dict[str, Any]:
+    return {
+        name: column[index] if isinstance(column, np.ndarray) else column.take(index)
+        for name, column in columns.items()
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -212,7 +247,11 @@ def _read(
     """Stream columns into arrays of their final size."""
     chosen = {f"t{i}": whole[name].cast("string") for i, name in enumerate(texts)}
     amounts = (*numbers, *outcomes)
-    chosen |= {f"n{i}": whole[name].cast("float32") for i, name in enumerate(amounts)}
+    # Engines refuse numbers beyond float32 where numpy makes them infinite, which is missing.
+    chosen |= {
+        f"n{i}": whole[name].cast("float64" if name in numbers else "float32")
+        for i, name in enumerate(amounts)
+    }
     size = int(keep.sum())
     held = _Held(
         # Outcomes are read one by one: each is one run of memory.
@@ -228,7 +267,8 @@ def _read(
         seen, end = seen + batch.num_rows, begin + len(kept)
         for i, place in enumerate(places):
             column = batch.column(f"n{i}").to_numpy(zero_copy_only=False)
-            place[begin:end] = column[kept]
+            with np.errstate(over="ignore"):
+                place[begin:end] = column[kept]
         for i, name in enumerate(texts):
             codes = _coded(batch.column(f"t{i}"), held.level[name])
             held.code[name][begin:end] = codes[kept]

@@ -98,6 +98,7 @@ def _prepared(
         texts=plan.texts,
         numbers=plan.numbers(single.units.columns),
         features=plan.known_before(single.units.columns),
+        beside=plan.beside,
     )
     assigned.refuse_many_levels(engine, units, plan.segments)
     whole, missing, aside = _without_gaps(engine, units, components)
@@ -186,7 +187,7 @@ def _components(have: Sequence[str], mapping: dict[str, str], plan: Plan) -> dic
 
 def _before(plan: Plan, have: Sequence[str]) -> tuple[str, ...]:
     """Columns that were known before assignment, each once."""
-    wanted = (*plan.texts, *plan.numbers(have), *plan.known_before(have))
+    wanted = (*plan.texts, *plan.numbers(have), *plan.known_before(have), *plan.beside)
     return tuple(dict.fromkeys(wanted))
 
 

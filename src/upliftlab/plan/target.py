@@ -90,14 +90,12 @@ def target_rules(
             ("data",),
             DefinitionError.missing_key("data of a plan with target", "units", example),
         )
-    for name in target.features:
-        if name in NAMES or name in {"unit", "arm", "assigned_at"}:
-            message = (
-                f"target.features names {name!r}, which is measured after assignment; a rule "
-                "may use only what was known before. Take it out, or name a column of the "
-                "customer snapshot."
-            )
-            yield ("target", "features"), DefinitionError(message)
+    for key in ("features", "fair_across"):
+        for name in getattr(target, key):
+            message = _known_after(key, name)
+            if message:
+                yield ("target", key), DefinitionError(message)
+    yield from _empty_shares(target)
     for name in target.at_least:
         if ALIASES.get(name, name) not in COUNTS:
             yield (
@@ -109,4 +107,40 @@ def target_rules(
         yield (
             ("target", "depth"),
             DefinitionError.unreadable("target.depth", str(target.depth), fix),
+        )
+
+
+def _known_after(key: str, name: str) -> str:
+    """Say why no rule may use a column, and no group be made of it; nothing where one may."""
+    if name in NAMES or name in ALIASES or name == "assigned_at":
+        why = "is measured after assignment; a rule may use only what was known before"
+    elif name == "arm":
+        why = "is what was assigned, not what was known before"
+    elif name == "unit":
+        why = "names single customers, of whom nothing can be learned twice"
+    else:
+        return ""
+    return (
+        f"target.{key} names {name!r}, which {why}. Take it out, or name a column of the "
+        "customer snapshot."
+    )
+
+
+def _empty_shares(
+    target: Target,
+) -> Iterator[tuple[tuple[str | int, ...], DefinitionError]]:
+    """Find shares that leave nobody to a rule."""
+    if target.at_most is not None and float(target.at_most) <= 0:
+        yield (
+            ("target", "at_most"),
+            DefinitionError.unreadable(
+                "target.at_most", "0%", "write more than 0%: nobody would be treated"
+            ),
+        )
+    if float(target.keep_random) >= 1:
+        yield (
+            ("target", "keep_random"),
+            DefinitionError.unreadable(
+                "target.keep_random", "100%", "write less: nobody would be treated by the rule"
+            ),
         )

@@ -27,6 +27,13 @@ FILES = {
 }
 """Form -> file name and the function that makes it."""
 
+RULE_FILES = {
+    "rule": "targeting_rule.json",
+    "sql": "targeting_rule.sql",
+    "spark": "targeting_rule_spark.sql",
+}
+"""Form of an exported rule -> file name."""
+
 
 def write(
     analysis: Analysis, folder: str | Path, *, decided: Sequence[str] = ()
@@ -43,16 +50,23 @@ def write(
 
     Returns:
         Form -> path: "html", "markdown", "text" and "json"; where the plan asks who should get
-        what, also "rule" and "sql".
+        what and no failed check forbids it, also "rule", "sql" (DuckDB) and "spark". A rule
+        that an earlier run left there is taken away where there is none now.
     """
     place = Path(folder)
     rendered = {form: (name, render(analysis)) for form, (name, render) in FILES.items()}
     if decided:
         rendered["html"] = (FILES["html"][0], render_html(analysis, decided=decided))
-    if analysis.targeting is not None and analysis.targeting.rule:
-        rendered["rule"] = ("targeting_rule.json", render_rule(analysis.targeting))
-        rendered["sql"] = ("targeting_rule.sql", f"{analysis.targeting.sql}\n")
+    if analysis.targeting is not None and analysis.targeting.rule and analysis.is_valid:
+        rendered["rule"] = (RULE_FILES["rule"], render_rule(analysis.targeting))
+        rendered["sql"] = (RULE_FILES["sql"], f"{analysis.targeting.sql}
+")
+        rendered["spark"] = (RULE_FILES["spark"], f"{analysis.targeting.sql_spark}
+")
     place.mkdir(parents=True, exist_ok=True)
+    for form, name in RULE_FILES.items():
+        if form not in rendered:
+            (place / name).unlink(missing_ok=True)
     return {
         form: replace_file(place / name, text.encode())
         for form, (name, text) in rendered.items()

@@ -171,16 +171,29 @@ def _rows(analysis: Analysis, first: str) -> list[VerdictRow]:
     rule = who_words.shipped(analysis)
     if rule is not None:
         rows.insert(min(len(rows), MOST_ROWS - 1), _rule_row(analysis, rule))
+    tried = who_words.unproven(analysis)
+    if tried is not None:
+        rows.insert(min(len(rows), MOST_ROWS - 1), _tried_row(analysis, tried))
     return rows
 
 
 def _rule_row(analysis: Analysis, rule: RuleWorth) -> VerdictRow:
     """The rule that was learned and valued on other units."""
     return VerdictRow(
-        who=who_words.short(analysis),
+        who=who_words.short(analysis, rule),
         money=shown_money(rule.total, analysis.experiment.currency),
         verdict="ship by this rule",
         word="ship to segment",
+    )
+
+
+def _tried_row(analysis: Analysis, rule: RuleWorth) -> VerdictRow:
+    """The rule that was learned and is not to be used: what it would bring, and why not."""
+    return VerdictRow(
+        who=who_words.short(analysis, rule),
+        money=shown_money(rule.total, analysis.experiment.currency),
+        verdict=who_words.unproven_text(analysis),
+        word="keep testing",
     )
 
 

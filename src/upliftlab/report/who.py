@@ -286,12 +286,12 @@ def _copy(analysis: Analysis, found: Targeting) -> Section | None:
         key="rule-copy",
         title="Use the rule",
         finding=(f"The exported rule uses {used}; {who_words.exploration(analysis, found)}"),
-        code=("The rule as SQL, for DuckDB and Spark", found.sql),
+        code=("The rule as SQL, for DuckDB", found.sql),
         notes=(
             (
-                "Beside this page: targeting_rule.sql, and targeting_rule.json, which "
-                "`upliftlab score` applies to a table of any size. All give the same answer "
-                "row by row."
+                "Beside this page: targeting_rule.sql for DuckDB, targeting_rule_spark.sql for "
+                "Spark, and targeting_rule.json, which `upliftlab score` applies to a table of "
+                "any size. All give the same answer row by row."
             ),
         ),
     )

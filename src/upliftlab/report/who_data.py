@@ -27,8 +27,9 @@ _RANGE = said("From and to.", {"type": "array", "items": MAYBE, "minItems": 2, "
 _TARGETING = an_object(
     {
         "verdict": said(
-            "rule: treat by the exported rule; all, none: no usable difference between units.",
-            {"enum": ["rule", "all", "none"]},
+            "rule: treat by the exported rule; all, none: no usable difference between units; "
+            "blocked: a failed check forbids a rule.",
+            {"enum": ["rule", "all", "none", "blocked"]},
         ),
         "finding": said("Why, in one sentence."),
         "estimand": said("What the interval of the exported rule belongs to."),
@@ -39,6 +40,7 @@ _TARGETING = an_object(
         "learner": said("Which learner ranks units."),
         "candidates": a_list("candidate"),
         "rules": said("All rules that were valued.", a_list("rule_worth")),
+        "tried": said("Name of the learned rule that was put to the test."),
         "tree": said("Ends of the small tree; empty where none was learned.", a_list("leaf")),
         "curve": said("By share of units treated, best first.", a_list("curve_point")),
         "frontier": {"anyOf": [ref("frontier"), {"type": "null"}]},
@@ -50,7 +52,7 @@ _TARGETING = an_object(
         "spend": said("Where the money of each arm goes, per unit.", a_list("spend")),
         "conflict": {"anyOf": [ref("conflict"), {"type": "null"}]},
         "fairness": a_list("fairness"),
-        "exploration": said("Share left to chance, and what that costs per unit.", _RANGE),
+        "exploration": {"anyOf": [ref("left_to_chance"), {"type": "null"}]},
         "robustness": texts(),
         "checks": a_list("check"),
         "notes": texts(),
@@ -59,6 +61,12 @@ _TARGETING = an_object(
 
 WHO_SHAPES: dict[str, Schema] = {
     "targeting": _TARGETING,
+    "left_to_chance": an_object(
+        {
+            "share": said("Of all units.", NUMBER),
+            "cost": said("What the rule would earn more there, per unit of all.", _E),
+        }
+    ),
     "rule_worth": an_object(
         {
             "name": TEXT,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from upliftlab.plan.currencies import currency_of
 from upliftlab.report import names, who_words
-from upliftlab.report.numbers import NONE, money, percent, shown_money
+from upliftlab.report.numbers import NONE, money, percent, shown_money, symbol
 from upliftlab.report.parts import Section, Slider, table
 from upliftlab.report.who_plots import GUTTER, RIGHT, Frame, Mark, Strand, curve
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from upliftlab.analysis import Analysis
+    from upliftlab.stats.estimate import Estimate
     from upliftlab.targeting.answer import CurvePoint, Frontier, Spend, Targeting
 
 _BAND = "Shaded: the band that holds for the whole curve at once. The horizontal line is 0."
@@ -31,7 +32,8 @@ def how_many(analysis: Analysis, found: Targeting) -> Section | None:
     finding = (
         f"Best first, extra profit is highest with "
         f"{percent(best.x, decimals=0, signed=False)} of {names.plural(unit)} treated: "
-        f"{shown_money(best.effect, currency).with_range} per {unit} of all."
+        f"{shown_money(_banded(best), currency).with_range} per {unit} of all. The range "
+        "counts the whole curve, because its highest point was looked for."
     )
     frame = Frame(
         title=f"extra profit, {currency_of(currency).main} per {unit} of all",
@@ -97,18 +99,27 @@ def budget(analysis: Analysis, found: Targeting) -> Section | None:
     )  # fmt: skip
 
 
-_HEADS = ("budget", "extra profit", "range", "treated", "the last unit of money brings")
+_HEADS = ("budget", "extra profit", "range", "treated", "the last 1 spent brings")
 
 
 def _budget_finding(analysis: Analysis, frontier: Frontier) -> str:
     currency = analysis.experiment.currency
     best = frontier.points[frontier.best]
-    low, high = (_amount(analysis, x) for x in frontier.indistinct)
+    least, most = frontier.indistinct
+    # Spending nothing earns 0: it belongs to the range where the best cannot be told from it.
+    low = _amount(analysis, least if best.low > 0 else 0.0)
+    high = _amount(analysis, most)
     said = (
         f"Of the budgets, {_amount(analysis, best.x)} earns most: "
-        f"{shown_money(best.effect, currency).with_range}; the data cannot tell it from "
-        f"budgets between {low} and {high}"
+        f"{shown_money(_banded(best), currency).with_range}, whole curve counted; the data "
+        f"cannot tell it from budgets between {low} and {high}"
     )
+    if math.isfinite(frontier.target_iroi):
+        one = money(frontier.target_iroi * currency_of(currency).scale, currency, width=100.0)
+        said += (
+            f". Spending as long as the last {symbol(currency)}1 brings {one} or more comes to "
+            "the same"
+        )
     if math.isfinite(frontier.planned):
         near = min(frontier.points, key=lambda p: abs(p.x - frontier.planned))
         said += (
@@ -116,6 +127,11 @@ def _budget_finding(analysis: Analysis, frontier: Frontier) -> str:
             f"{shown_money(near.effect, currency).with_range}"
         )
     return f"{said}."
+
+
+def _banded(point: CurvePoint) -> Estimate:
+    """A point with the range that counts the whole curve."""
+    return replace(point.effect, ci_low=point.low, ci_high=point.high)
 
 
 def _slider(analysis: Analysis, frontier: Frontier) -> Slider:
@@ -194,15 +210,24 @@ def coupon_money(analysis: Analysis, found: Targeting) -> Section | None:
     called = who_words.arms(analysis)
     deepest = max(known, key=lambda s: s.total.estimate)
     total = shown_money(deepest.total, currency, signed=False)
-    low, high = (_share_of(x, deepest) for x in (deepest.wasted_low, deepest.wasted_high))
+    ends = replace(
+        deepest.total, estimate=deepest.wasted_high, ci_low=deepest.interval[0],
+        ci_high=deepest.interval[1],
+    )  # fmt: skip
+    low, high = (
+        shown_money(replace(ends, estimate=x), currency, signed=False).value
+        for x in (deepest.wasted_low, deepest.wasted_high)
+    )
+    wide = shown_money(ends, currency, signed=False).interval
     finding = (
         f"Of {total.value} coupon money per {unit} with {called[deepest.arm]}, between {low} "
-        f"and {high} went to orders that would have come anyway"
+        f"and {high} ({wide}) went to orders that would have come anyway"
     )
     if math.isfinite(deepest.wasted.estimate):
+        point = shown_money(deepest.wasted, currency, signed=False)
         finding += (
-            f"; {_share_of(deepest.wasted.estimate, deepest)} if the coupon keeps nobody "
-            "from buying"
+            f"; {point.with_range}, {_share_of(deepest.wasted.estimate, deepest)}, if the "
+            "coupon keeps nobody from buying"
         )
     rows = [_spend_row(analysis, s) for s in known]
     return Section(
@@ -230,7 +255,8 @@ def _share_of(amount: float, spend: Spend) -> str:
 def _spend_row(analysis: Analysis, s: Spend) -> tuple[str, ...]:
     currency = analysis.experiment.currency
     ends = replace(s.total, estimate=s.wasted_low, ci_low=s.interval[0], ci_high=s.interval[1])
-    point, later = shown_money(s.wasted, currency), shown_money(s.later, currency)
+    point = shown_money(s.wasted, currency, signed=False)
+    later = shown_money(s.later, currency)
     return (
         who_words.arms(analysis)[s.arm],
         shown_money(s.total, currency, signed=False).compact,

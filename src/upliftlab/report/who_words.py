@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from upliftlab.checks import FAIL
 from upliftlab.report import names
-from upliftlab.report.numbers import money, percent, shown_money, shown_number, symbol
+from upliftlab.report.numbers import percent, shown_money, shown_number, symbol
 
 if TYPE_CHECKING:
     from upliftlab.analysis import Analysis
     from upliftlab.stats.estimate import Estimate
     from upliftlab.targeting.answer import Leaf, RuleWorth, Targeting
 
-RULE, EVERYBODY, NOBODY = "rule", "all", "none"
+RULE, EVERYBODY, NOBODY, BLOCKED = "rule", "all", "none", "blocked"
 
 _LABELS = {
     "tree": "the small tree",
@@ -22,7 +22,7 @@ _LABELS = {
     "nobody": "nobody",
     "random": "as many at random",
     "response": "those most likely to buy",
-    "rfm": "best customers first (recency, frequency, money)",
+    "rfm": "the best customers (RFM)",
     "gmv": "those whose GMV rises most",
 }
 _MOST_ENDS = 2
@@ -55,20 +55,51 @@ def shipped(analysis: Analysis) -> RuleWorth | None:
     return rule
 
 
-def short(analysis: Analysis) -> str:
-    """Say the exported rule in one line: whole where it has one short end, else how many."""
-    assert analysis.targeting is not None  # noqa: S101 - callers asked `shipped` before
-    whole = described(analysis, analysis.targeting)
+def tried(found: Targeting) -> RuleWorth | None:
+    """The learned rule that was put to the test."""
+    learned = [rule for rule in found.rules if rule.kind == "learned"]
+    named = [rule for rule in learned if rule.name == found.tried]
+    best = sorted(learned, key=lambda rule: -rule.against_best.estimate)
+    return next(iter((*named, *best)), None)
+
+
+def unproven(analysis: Analysis) -> RuleWorth | None:
+    """The learned rule that is not shipped; None where one is, or where none was learned."""
+    found = analysis.targeting
+    if found is None or shipped(analysis) is not None:
+        return None
+    return tried(found)
+
+
+def unproven_text(analysis: Analysis) -> str:
+    """Say in a few words why the learned rule is not shipped."""
+    found = analysis.targeting
+    assert found is not None  # noqa: S101 - callers asked `unproven` before
+    if found.verdict == BLOCKED or not analysis.is_valid:
+        return "blocked by a check"
+    if found.verdict != RULE:
+        return "not shown to pay"
+    return "not yet: see below"
+
+
+def short(analysis: Analysis, rule: RuleWorth) -> str:
+    """Say a learned rule in one line: whole where it has one short end, else how many."""
+    assert analysis.targeting is not None  # noqa: S101 - callers asked before
+    whole = described(analysis, analysis.targeting, rule)
     if len(whole) <= _SHORT:
         return whole
-    rule = analysis.targeting.exported
-    return f"by the learned rule ({treated_text(analysis, rule)})"
+    control = analysis.experiment.control.label
+    share = percent(1 - rule.treated.get(control, 0.0), decimals=0, signed=False)
+    return f"by the learned rule ({share} of all)"
 
 
 def next_step(analysis: Analysis) -> str:
     """Say how to use the rule."""
     assert analysis.targeting is not None  # noqa: S101 - callers asked `shipped` before
-    share = percent(analysis.targeting.exploration[0], decimals=0, signed=False)
+    left = analysis.targeting.exploration
+    if left is None or left.share <= 0:
+        return "give by targeting_rule.sql"
+    share = percent(left.share, decimals=0, signed=False)
     return f"give by targeting_rule.sql and leave {share} to chance"
 
 
@@ -104,18 +135,26 @@ def finding(analysis: Analysis, found: Targeting) -> str:
     valued = f"{names.counted(found.valued, unit)} that it was not learned from"
     if found.verdict == RULE:
         more = shown_money(rule.against_best, currency)
+        who = _capital(described(analysis, found, rule))
         return (
-            f"{_capital(described(analysis, found))} brings {value.with_range} per {unit} "
-            f"on {valued}, {more.with_range} more than the best of everybody or nobody."
+            f"{who} brings {value.with_range} per {unit} on {valued}, "
+            f"{more.with_range} more than the best of everybody or nobody."
         )
+    if found.verdict == BLOCKED:
+        return found.finding
     who = "nobody" if found.verdict == NOBODY else "everybody"
-    learned = [r for r in found.rules if r.kind == "learned"]
-    if not learned:
+    best = tried(found)
+    if best is None:
         return f"{found.finding} Treat {who}."
-    tried = max(learned, key=lambda r: r.against_best.estimate)
-    gain = shown_money(tried.against_best, currency)
+    control = analysis.experiment.control.label
+    if best.treated.get(control, 0.0) >= 1:
+        return (
+            f"Within the plan's limits the learned rule treats nobody, so there is nothing to "
+            f"give; without them see how many to treat. Treat {who}."
+        )
+    gain = shown_money(best.against_best, currency)
     return (
-        f"No usable difference between {names.plural(unit)}: the best rule found brings "
+        f"No usable difference between {names.plural(unit)}: the learned rule brings "
         f"{gain.with_range} per {unit} more than {_constant(analysis, found)}, so treat {who}."
     )
 
@@ -127,9 +166,8 @@ def _constant(analysis: Analysis, found: Targeting) -> str:
     return f"giving {rule_label(analysis, rule)}" if rule.name != "nobody" else "nobody"
 
 
-def described(analysis: Analysis, found: Targeting) -> str:
-    """Say the exported rule in a few words."""
-    rule = found.exported
+def described(analysis: Analysis, found: Targeting, rule: RuleWorth) -> str:
+    """Say a rule in a few words."""
     treated = sum(s for a, s in rule.treated.items() if a != analysis.experiment.control.label)
     share = f"{percent(treated, decimals=0, signed=False)} of all"
     ends = [leaf for leaf in found.tree if leaf.arm != analysis.experiment.control.label]
@@ -195,14 +233,14 @@ def trust(analysis: Analysis, found: Targeting) -> str:
 
 def exploration(analysis: Analysis, found: Targeting) -> str:
     """Say how much is left to chance and why."""
-    share, cost = found.exploration
-    if share <= 0:
+    left = found.exploration
+    if left is None or left.share <= 0:
         return "nothing is left to chance, so next quarter it cannot be measured."
-    said = percent(share, decimals=0, signed=False)
+    said = percent(left.share, decimals=0, signed=False)
+    cost = shown_money(left.cost, analysis.experiment.currency)
     tail = ""
-    if math.isfinite(cost):
-        amount = money(cost, analysis.experiment.currency, width=abs(cost))
-        tail = f", which costs {amount} per {analysis.experiment.unit}"
+    if cost.value:
+        tail = f" ({cost.with_range} of profit per {analysis.experiment.unit} forgone)"
     return f"{said} is left to chance so that it can be measured next quarter{tail}."
 
 

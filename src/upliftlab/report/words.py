@@ -117,14 +117,17 @@ def headline(analysis: Analysis) -> str:
         "(segment named in the plan)."
         for segment, group in by_segment(analysis).items()
     ]
-    if who_words.shipped(analysis) is not None:
-        parts.append(f"GIVE {who_words.short(analysis)} (learned here).")
+    rule = who_words.shipped(analysis)
+    if rule is not None:
+        parts.append(f"GIVE {who_words.short(analysis, rule)} (learned here).")
     if KEEP_TESTING in by_word:
         parts.append(f"KEEP TESTING {names.listed(by_word[KEEP_TESTING])}.")
     if NO_VERDICT in by_word:
         reasons = [d.reasons[0] for d in analysis.decisions if d.verdict == NO_VERDICT]
         tail = f": {_lower(reasons[0]).rstrip('.')}" if reasons else ""
         parts.append(f"NO VERDICT on {names.listed(by_word[NO_VERDICT])}{tail}.")
+    if who_words.unproven(analysis) is not None:
+        parts.append("NO LEARNED RULE is shown to earn more.")
     return " ".join(parts)
 
 

@@ -231,6 +231,19 @@ class Fairness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeftToChance:
+    """What is left to chance so that the rule can be measured next time.
+
+    Attributes:
+        share: Of all units.
+        cost: What the rule would earn more there, per unit of all.
+    """
+
+    share: float
+    cost: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """One ranking metric under one definition.
 
@@ -252,7 +265,7 @@ class Targeting:
     """Who should get what, what that earns and how sure we are.
 
     Attributes:
-        verdict: "rule", "all" or "none".
+        verdict: "rule", "all" or "none"; "blocked" where a failed check forbids a rule.
         finding: Why, in one sentence.
         estimand: What the interval of the exported rule belongs to.
         learned: Units that the rules were learned on.
@@ -262,6 +275,7 @@ class Targeting:
         learner: Which learner ranks units.
         candidates: Learners that were compared.
         rules: All rules that were valued, the exported first.
+        tried: Name of the learned rule that was put to the test.
         tree: Ends of the small tree; empty where none was learned.
         curve: Extra profit by share of units treated, best first.
         frontier: What each budget earns; None where the treatment costs nothing.
@@ -273,10 +287,11 @@ class Targeting:
         spend: Where the money goes, per arm.
         conflict: GMV against profit; None without GMV.
         fairness: Groups under the rule.
-        exploration: Share left to chance, and what that costs per unit.
+        exploration: What is left to chance, and what that costs; None where nothing is said.
         robustness: Sentences with numbers on placebo, seeds and confounding.
         rule: The exported rule as plain values.
-        sql: The exported rule as a SQL expression.
+        sql: The exported rule as a SQL expression of DuckDB; empty where none is given.
+        sql_spark: The same in Spark's SQL.
         checks: Facts about the data that a reader of this part must know.
         notes: Sentences a reader must know.
     """
@@ -291,6 +306,7 @@ class Targeting:
     learner: str
     candidates: tuple[Candidate, ...]
     rules: tuple[RuleWorth, ...]
+    tried: str = ""
     tree: tuple[Leaf, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
     frontier: Frontier | None = None
@@ -302,10 +318,11 @@ class Targeting:
     spend: tuple[Spend, ...] = ()
     conflict: Conflict | None = None
     fairness: tuple[Fairness, ...] = ()
-    exploration: tuple[float, float] = (0.0, 0.0)
+    exploration: LeftToChance | None = None
     robustness: tuple[str, ...] = ()
     rule: Mapping[str, Any] = field(default_factory=dict)
     sql: str = ""
+    sql_spark: str = ""
     checks: tuple[Check, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -326,7 +343,7 @@ class Targeting:
         return {
             each.name: _plain(getattr(self, each.name))
             for each in fields(self)
-            if each.name not in {"rule", "sql"}
+            if each.name not in {"rule", "sql", "sql_spark"}
         }
 
 

@@ -63,10 +63,12 @@ class Ask:
         """Write an amount in main units.
 
         Examples:
-            >>> Ask(main="yuan", scale=100).money(12.5)
-            '0.125 yuan'
+            >>> Ask(main="yuan", scale=100).money(12.5), Ask(main="yuan").money(1_234_567.0)
+            ('0.125 yuan', '1,234,567 yuan')
         """
-        return f"{minor / self.scale:.4g} {self.main}".replace("-", "−")
+        amount = minor / self.scale
+        text = f"{amount:.3g}" if abs(amount) < 100 else f"{amount:,.0f}"
+        return f"{text} {self.main}".replace("-", "−")
 
 
 def asked(experiment: Experiment, assigned: int) -> Ask:

@@ -62,8 +62,11 @@ def doubts(second: Half, ask: Ask, sheet: PriceSheet, arm: Ints) -> tuple[str, .
         lambda seed: _arms(few, replace(quick, seed=seed), sheet, second.material.x),
         range(ask.seed, ask.seed + SEEDS),
     )
-    size = f"On {len(few.arm):,} units:"
-    found = [f"{size} {placebo.sentence(ask.money)}", f"{size} {seeds.sentence()}"]
+    size = f"On {len(few.arm):,} {ask.unit}s:"
+    found = [
+        f"{size} {placebo.sentence(ask.money, ask.unit)}",
+        f"{size} {seeds.sentence(ask.unit)}",
+    ]
     if ask.shares is None:
         found += _unseen(second, arm, ask)
     return tuple(found)
@@ -71,7 +74,7 @@ def doubts(second: Half, ask: Ask, sheet: PriceSheet, arm: Ints) -> tuple[str, .
 
 def _gain(table: ScoreTable, ask: Ask, sheet: PriceSheet) -> float:
     """Lead of a tree over the best of all or none, on units it was not learned from."""
-    first, second, _ = split(table, ask, sheet)
+    first, second, _ = split(table, ask, sheet, is_checked=False)
     taught = taught_by(first.material, ask)
     arm = taught.rules[TREE].arms_of(second.material.x)
     value = second.material.profit.value
@@ -79,7 +82,7 @@ def _gain(table: ScoreTable, ask: Ask, sheet: PriceSheet) -> float:
 
 
 def _arms(table: ScoreTable, ask: Ask, sheet: PriceSheet, x: NDArray[np.float32]) -> Ints:
-    first, _, _ = split(table, ask, sheet)
+    first, _, _ = split(table, ask, sheet, is_checked=False)
     return taught_by(first.material, ask).rules[TREE].arms_of(x)
 
 

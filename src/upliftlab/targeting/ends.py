@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -88,6 +89,8 @@ def condition(
         if code.name.startswith("is_") and 0 <= threshold < 1:
             return f"{code.name} = no", f"{code.name} = yes{gap}"
         shown = f"{threshold:,.4g}".replace("-", "−")
+        if code.kind == "date":
+            shown = str(np.datetime64(math.floor(threshold), "D"))
         return f"{code.name} ≤ {shown}", f"{code.name} > {shown}{gap}"
     raise IndexError(column)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from upliftlab.assignment.hashing import DIALECTS, Dialect
 from upliftlab.errors import UpliftlabError
-from upliftlab.targeting.features import MISSING, Encoding
+from upliftlab.targeting.features import BLANKS, MISSING, NO, YES, Encoding
 from upliftlab.targeting.rules import (
     CONSTANT,
     LEAF,
@@ -22,7 +22,7 @@ from upliftlab.targeting.rules import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from upliftlab.targeting.rules import Rule
 
 VERSION = 1
-GREATEST = "3.4028235e38"
-"""Greatest float32: what lies beyond it, and NaN, counts as missing."""
+BEYOND = "3.4028235677973366e38"
+"""What float32 rounds to infinity, from here on; it counts as missing, as NaN does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +67,13 @@ class Exported:
     @property
     def needs(self) -> tuple[str, ...]:
         """Columns that a table to be scored must have."""
+        return tuple(dict.fromkeys((*self.columns, *self.ids)))
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The column of the unit's id, if anything is left to chance."""
         explore = self.exploration
-        has_chance = explore is not None and explore.share > 0
-        return (*self.columns, *([self.unit] if has_chance else []))
+        return (self.unit,) if explore is not None and explore.share > 0 else ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -219,34 +223,53 @@ class _Writer:
         code, level = self.source(nodes.feature[at])
         threshold = nodes.threshold[at]
         if level is not None:
-            text = (
-                f"COALESCE(CAST({self.name(code.name)} AS {self.string}), {self.text(MISSING)})"
-            )
             # An indicator is 0 or 1: the split asks whether the unit has the level.
             if 0 <= threshold < 1:
-                return f"{text} <> {self.text(level)}"
+                return self.lacks(code.name, level)
             return "TRUE" if threshold >= 1 else "FALSE"
         number = self.number(code.name, code.kind)
         found = f"{number} <= {_double(threshold)}"
         return f"({found} OR {number} IS NULL)" if nodes.nan_left[at] else found
 
+    def lacks(self, column: str, level: str) -> str:
+        """Whether a text is another one; a blank is no text."""
+        found = self.trimmed(column)
+        if level == MISSING:
+            return f"COALESCE({found} NOT IN ({self.texts((*BLANKS, MISSING))}), FALSE)"
+        return f"COALESCE({found} <> {self.text(level)}, TRUE)"
+
     def number(self, column: str, kind: str) -> str:
         name = self.name(column)
         if kind == "date":
-            seconds = (
-                f"EPOCH(CAST({name} AS TIMESTAMP))"
+            first, day = "DATE '1970-01-01'", f"CAST({name} AS DATE)"
+            days = (
+                f"DATE_DIFF('day', {first}, {day})"
                 if self.dialect == "duckdb"
-                else f"CAST(CAST({name} AS TIMESTAMP_NTZ) AS DOUBLE)"
+                else f"DATEDIFF({day}, {first})"
             )
-            return f"CAST({seconds} / 86400e0 AS FLOAT)"
-        inside = f"ABS(CAST({name} AS DOUBLE)) <= {GREATEST}"
-        return f"CAST(CASE WHEN {inside} THEN {name} END AS FLOAT)"
+            return f"CAST({days} AS FLOAT)"
+        found = self.worded(column) if kind == "worded" else f"CAST({name} AS DOUBLE)"
+        return f"CAST(CASE WHEN ABS({found}) < {BEYOND} THEN {found} END AS FLOAT)"
+
+    def worded(self, column: str) -> str:
+        """A number, or yes and no, written as text."""
+        text = self.trimmed(column)
+        word = f"LOWER({text})"
+        return (
+            f"COALESCE(TRY_CAST(REPLACE({text}, ',', '') AS DOUBLE), "
+            f"CASE WHEN {word} IN ({self.texts(YES)}) THEN 1e0 "
+            f"WHEN {word} IN ({self.texts(NO)}) THEN 0e0 END)"
+        )
+
+    def trimmed(self, column: str) -> str:
+        return self.to.trimmed(self.name(column))
 
     def with_chance(self, rule: str) -> str:
         explore, arms = self.exported.exploration, self.exported.arms
         if explore is None or explore.share <= 0:
             return rule
-        drawn = self.to.digest(explore.salt, self.to.cast(self.name(self.exported.unit)))
+        unit = f"COALESCE({self.trimmed(self.exported.unit)}, '')"
+        drawn = self.to.digest(explore.salt, unit)
         ends = [explore.edge(sum(explore.chances[: a + 1])) for a in range(len(arms))]
         whens = " ".join(
             f"WHEN SUBSTR({drawn}, 9, 8) < {self.text(end)} THEN {self.text(arm)}"
@@ -275,6 +298,9 @@ class _Writer:
 
     def text(self, value: str) -> str:
         return self.to.text(value)
+
+    def texts(self, values: Sequence[str]) -> str:
+        return ", ".join(self.text(value) for value in values)
 
     @property
     def string(self) -> str:

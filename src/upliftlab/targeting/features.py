@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from upliftlab.assignment.hashing import SPACES
 from upliftlab.checks import PASS, WARN, Check
 from upliftlab.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -28,6 +29,14 @@ MOST_LEVELS = 20
 MISSING = "(missing)"
 """Level of a text column that stands for no text."""
 
+BLANKS = ("", "-", "--", "—", "null", "NULL", "None", "nan", "NaN")
+"""Texts that stand for no text, as everywhere in this house; spaces around are dropped."""
+
+YES = ("1", "true", "yes", "y", "是")
+NO = ("0", "false", "no", "n", "否")
+"""Words that are 1 and 0 in a column of numbers written as text."""
+
+
 BY_UNIT = 0.5
 """Distinct texts per row above which a column names units rather than groups."""
 
@@ -38,7 +47,8 @@ class ColumnCode:
 
     Attributes:
         name: Column.
-        kind: "number" (flags are 0 and 1), "date" (days since 1970) or "text".
+        kind: "number" (flags are 0 and 1), "worded" (numbers, or yes and no, stored as text),
+            "date" (whole days since 1970) or "text".
         levels: Texts with an indicator, most frequent first; empty for numbers and dates.
         reference: The more frequent of two levels: 0 in the other's indicator.
         has_other: Whether rarer levels are put together: 0 in every indicator.
@@ -159,7 +169,12 @@ class Encoding:
         return cls(columns=codes, dropped=dict(found["dropped"]))
 
 
-def fit_encoding(columns: Mapping[str, Column], *, most_levels: int = MOST_LEVELS) -> Encoding:
+def fit_encoding(
+    columns: Mapping[str, Column],
+    *,
+    most_levels: int = MOST_LEVELS,
+    worded: Collection[str] = (),
+) -> Encoding:
     """Decide how raw columns become numbers.
 
     Numbers, flags and dates make one column each. A text column makes one indicator per level;
@@ -170,6 +185,7 @@ def fit_encoding(columns: Mapping[str, Column], *, most_levels: int = MOST_LEVEL
     Args:
         columns: Name -> values known before assignment, [n] each: numpy or Arrow.
         most_levels: Most indicators of one column.
+        worded: Columns of numbers that are stored as text where units are scored.
 
     Raises:
         DataError: When no column is left, or columns differ in length.
@@ -188,7 +204,7 @@ def fit_encoding(columns: Mapping[str, Column], *, most_levels: int = MOST_LEVEL
         raise DataError(f"feature columns have different lengths: {lengths}.")
     codes, dropped = [], {}
     for name, column in columns.items():
-        found = _code(name, column, most_levels)
+        found = _code(name, column, most_levels, is_worded=name in worded)
         if isinstance(found, str):
             dropped[name] = found
         else:
@@ -222,9 +238,9 @@ def check_unseen(encoding: Encoding, columns: Mapping[str, Column]) -> Check:
     )
 
 
-def _code(name: str, column: Column, most_levels: int) -> ColumnCode | str:
+def _code(name: str, column: Column, most_levels: int, *, is_worded: bool) -> ColumnCode | str:
     """Return the code of a column, or why it is left out."""
-    kind = _kind(column, name)
+    kind = "worded" if is_worded else _kind(column, name)
     if kind != "text":
         reason = _idle(_numbers(column, name, kind))
         return reason or ColumnCode(name=name, kind=kind)
@@ -311,16 +327,39 @@ def _object_kind(column: NDArray[Any]) -> str:
 
 def _numbers(column: Column, name: str, kind: str) -> Matrix:
     """Read a column as float32; what is missing or infinite is NaN."""
-    if _kind(column, name) != kind:
-        raise DataError.wrong_type(name, "features", found=_kind(column, name), wanted=kind)
+    found = _kind(column, name)
+    if kind == "worded":
+        column = _unworded(column, name) if found == "text" else column
+        kind, found = "number", "number" if found == "text" else found
+    if found != kind:
+        raise DataError.wrong_type(name, "features", found=found, wanted=kind)
     raw = column if isinstance(column, np.ndarray) else _from_arrow(column, kind)
     if raw.dtype.kind == "M":
-        days = raw.astype("datetime64[s]").astype(np.float64) / 86_400
+        days = raw.astype("datetime64[D]").astype(np.float64)
         days[np.isnat(raw)] = np.nan
         raw = days
-    values = raw.astype(np.float32)
+    # Engines go through float64 too; what float32 cannot hold is missing.
+    with np.errstate(over="ignore"):
+        values = raw.astype(np.float64).astype(np.float32)
     values[np.isinf(values)] = np.nan
     return values
+
+
+def _unworded(column: Column, name: str) -> NDArray[np.float64]:
+    """Read numbers, yes and no from texts, each distinct text once."""
+    index, levels = _texts(column, name)
+    known = np.array([_worded(each) for each in levels] or [math.nan])
+    return known[index] if len(index) else np.empty(0)
+
+
+def _worded(text: str) -> float:
+    if "_" in text:
+        return math.nan
+    try:
+        return float(text.replace(",", ""))
+    except ValueError:
+        word = text.lower()
+        return 1.0 if word in YES else 0.0 if word in NO else math.nan
 
 
 def _from_arrow(column: pa.Array | pa.ChunkedArray, kind: str) -> NDArray[Any]:
@@ -343,12 +382,21 @@ def _texts(column: Column, name: str) -> tuple[NDArray[np.int64], list[str]]:
     whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if not pa.types.is_dictionary(whole.type):
         whole = whole.dictionary_encode()
-    levels = [MISSING if each is None else str(each) for each in whole.dictionary.to_pylist()]
+    levels = [_trimmed(each) for each in whole.dictionary.to_pylist()]
     index = whole.indices.to_numpy(zero_copy_only=False)
     if whole.null_count:
         index = np.where(np.isnan(index.astype(np.float64)), len(levels), index)
         levels.append(MISSING)
-    return index.astype(np.int64), levels
+    place = {level: at for at, level in enumerate(dict.fromkeys(levels))}
+    merged = np.array([place[level] for level in levels], dtype=np.int64)
+    index = index.astype(np.int64)
+    return (merged[index] if len(merged) else index), list(place)
+
+
+def _trimmed(text: object) -> str:
+    """Drop spaces around a text; what stands for no text is missing."""
+    trimmed = MISSING if text is None else str(text).strip(SPACES)
+    return MISSING if trimmed in BLANKS else trimmed
 
 
 def _is_gap(value: object) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from upliftlab.targeting.boosting import bin_features
 from upliftlab.targeting.features import fit_encoding
 from upliftlab.targeting.folds import halves
 from upliftlab.targeting.lessons import lesson
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from upliftlab.targeting.scores import Scores, Worth
 
     Floats = NDArray[np.float64]
+
+FEW_VALUES = 10
+"""Values of a number up to which each is a group of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,7 +60,9 @@ class Half:
         return self.material.lessons.target
 
 
-def split(table: ScoreTable, ask: Ask, sheet: PriceSheet) -> tuple[Half, Half, Encoding]:
+def split(
+    table: ScoreTable, ask: Ask, sheet: PriceSheet, *, is_checked: bool = True
+) -> tuple[Half, Half, Encoding]:
     """Cut units in two halves, whole clusters, alike in arms and strata, and score each.
 
     Nuisances of a half are cross-fitted within it, so nothing of the valuing half reaches a
@@ -65,36 +72,68 @@ def split(table: ScoreTable, ask: Ask, sheet: PriceSheet) -> tuple[Half, Half, E
         table: All units.
         ask: What the plan asks.
         sheet: Prices, over the table's components.
+        is_checked: Whether to look for leaks in each half.
 
     Returns:
         Learning half, valuing half, and the encoding of the columns that rules may use.
     """
-    encoding = fit_encoding(table.features)
+    encoding = fit_encoding(table.features, worded=table.worded)
     learns = halves(table.arm, seed=ask.seed, cluster=table.cluster, stratum=table.stratum)
-    first = _half(table.take(learns), ask, sheet, encoding)
-    return first, _half(table.take(~learns), ask, sheet, encoding), encoding
+    first, second = (
+        _half(table.take(rows), ask, sheet, encoding, is_checked=is_checked)
+        for rows in (learns, ~learns)
+    )
+    return first, second, encoding
 
 
 def levels_of(table: ScoreTable, columns: Sequence[str]) -> dict[str, NDArray[np.str_]]:
-    """Return columns as texts, for groups that are compared; columns not read are left out."""
+    """Return columns as texts, for groups that are compared.
+
+    Numbers and dates of more than a few values are cut at their quarters.
+    """
     found = {}
     for name in columns:
-        if name in table.features:
-            raw = table.features[name]
-            values = raw if isinstance(raw, np.ndarray) else raw.to_pylist()
-            found[name] = np.array([_text(value) for value in values])
+        raw = table.features[name] if name in table.features else table.beside[name]
+        if not isinstance(raw, np.ndarray):
+            levels = np.array(
+                [*(_text(each) for each in raw.dictionary.to_pylist()), "missing"]
+            )
+            code = raw.indices.fill_null(len(levels) - 1).to_numpy(zero_copy_only=False)
+            found[name] = levels[code]
+            continue
+        gap = np.isnat(raw) if raw.dtype.kind == "M" else np.isnan(raw)
+        known = np.unique(raw[~gap])
+        texts = np.full(len(raw), "missing", dtype=object)
+        texts[~gap] = (
+            _quarters(raw[~gap])
+            if len(known) > FEW_VALUES
+            else np.array([_text(each) for each in known])[np.searchsorted(known, raw[~gap])]
+        )
+        found[name] = texts.astype(str)
     return found
 
 
+def _quarters(values: NDArray[Any]) -> NDArray[np.str_]:
+    """Say between which quartiles each number or date lies."""
+    whole = values.astype(np.float64)
+    edges = np.unique(np.quantile(whole, (0, 0.25, 0.5, 0.75, 1), method="lower"))
+    at = np.clip(np.searchsorted(edges[1:], whole, side="left"), 0, len(edges) - 2)
+    shown = [_text(each) for each in edges.astype(values.dtype)]
+    first = [f"{shown[0]} to {shown[1]}"]
+    rest = [f"above {low}, up to {high}" for low, high in pairwise(shown[1:])]
+    return np.array([*first, *rest])[at]
+
+
 def _text(value: object) -> str:
-    if value is None or value != value:  # noqa: PLR0124 - NaN
-        return "missing"
     return f"{value:g}" if isinstance(value, float | np.floating) else str(value)
 
 
-def _half(table: ScoreTable, ask: Ask, sheet: PriceSheet, encoding: Encoding) -> Half:
+def _half(
+    table: ScoreTable, ask: Ask, sheet: PriceSheet, encoding: Encoding, *, is_checked: bool
+) -> Half:
     keep = list(used(sheet) + tuple(_counted(sheet, ask)))
     x = encoding.matrix(table.features)
+    bins = bin_features(x)
     scores = component_scores(
         x,
         table.y[:, keep],
@@ -106,10 +145,13 @@ def _half(table: ScoreTable, ask: Ask, sheet: PriceSheet, encoding: Encoding) ->
         cluster=table.cluster,
         stratum=table.stratum,
         prices=sheet.profit.rates[:, keep],
+        bins=bins,
+        is_checked=is_checked,
         seed=ask.seed,
     )
     material = Material(
         x=x,
+        bins=bins,
         profit=_priced(scores, sheet.profit, keep),
         cost=_priced(scores, sheet.cost, keep),
         counts={name: _priced(scores, sheet.counts[name], keep) for name in ask.at_least},

@@ -36,16 +36,19 @@ class Placebo:
         """Mean gain on arms dealt anew."""
         return float(np.mean(self.placebos))
 
-    def sentence(self, money: Callable[[float], str] = "{:,.2f}".format) -> str:
+    def sentence(
+        self, money: Callable[[float], str] = "{:,.2f}".format, unit: str = "unit"
+    ) -> str:
         """Say it with numbers.
 
         Args:
             money: Writes an amount.
+            unit: One of those that arms were dealt to, in the words of the page.
         """
         above = sum(each >= self.gain for each in self.placebos)
         return (
             f"With arms dealt anew by chance the same procedure gains {money(self.mean)} per "
-            f"unit on average (from {money(min(self.placebos))} to "
+            f"{unit} on average (from {money(min(self.placebos))} to "
             f"{money(max(self.placebos))}); with the arms as they were it gains "
             f"{money(self.gain)}, and {above} of {len(self.placebos)} draws gain as much."
         )
@@ -69,13 +72,13 @@ class Stability:
     by_chance: float
     treated: tuple[float, float]
 
-    def sentence(self) -> str:
-        """Say it with numbers."""
+    def sentence(self, unit: str = "unit") -> str:
+        """Say it with numbers, in the words of the page for a unit."""
         low, high = self.treated
         return (
-            f"Rules learned with {len(self.seeds)} seeds give {self.agreement:.0%} of units "
+            f"Rules learned with {len(self.seeds)} seeds give {self.agreement:.0%} of {unit}s "
             f"the same arm on average, and {self.least:.0%} at least; by chance it would be "
-            f"{self.by_chance:.0%}. They treat {low:.0%} to {high:.0%} of units."
+            f"{self.by_chance:.0%}. They treat {low:.0%} to {high:.0%} of {unit}s."
         )
 
 

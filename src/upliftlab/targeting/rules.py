@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from upliftlab.assignment.hashing import digest, edge
+from upliftlab.assignment.hashing import SPACES, digest, edge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CONSTANT, TREE, MODEL = "constant", "tree", "model"
 LEAF = -1
+CHUNK = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,18 +50,28 @@ class Nodes:
 
     def ends_of(self, x: Matrix) -> Ints:
         """Return the end that each unit falls into, shape (n,)."""
-        at = np.zeros(len(x), dtype=np.intp)
-        feature, threshold = np.array(self.feature), np.array(self.threshold)
-        nan_left = np.array(self.nan_left)
-        left, right = np.array(self.left), np.array(self.right)
-        open_rows = np.flatnonzero(feature[at] != LEAF)
-        while len(open_rows):
-            here = at[open_rows]
-            found = x[open_rows, feature[here]].astype(np.float64)
-            goes = (found <= threshold[here]) | (np.isnan(found) & nan_left[here])
-            at[open_rows] = np.where(goes, left[here], right[here])
-            open_rows = open_rows[feature[at[open_rows]] != LEAF]
-        return at
+        return self._read(x, np.arange(len(self.feature), dtype=np.intp))
+
+    def values_of(self, x: Matrix) -> Floats:
+        """Return the value at the end that each unit falls into, shape (n,)."""
+        return self._read(x, np.array(self.value, dtype=np.float64))
+
+    def _read(self, x: Matrix, said: NDArray[Any]) -> NDArray[Any]:
+        """Choose one entry per unit, a few units at a time so that they stay in the cache."""
+        out = np.empty(len(x), dtype=said.dtype)
+        for begin in range(0, len(x), CHUNK):
+            rows = slice(begin, begin + CHUNK)
+            out[rows] = self._below(0, x[rows], said)
+        return out
+
+    def _below(self, at: int, x: Matrix, said: NDArray[Any]) -> NDArray[Any]:
+        if self.feature[at] == LEAF:
+            return np.asarray(said[at])
+        column, edge = x[:, self.feature[at]], _edge(self.threshold[at])
+        goes = ~(column > edge) if self.nan_left[at] else column <= edge
+        return np.where(
+            goes, self._below(self.left[at], x, said), self._below(self.right[at], x, said)
+        )
 
     @property
     def used(self) -> frozenset[int]:
@@ -75,6 +86,13 @@ class Nodes:
     def from_dict(cls, found: Mapping[str, Any]) -> Nodes:
         """Read what ``to_dict`` wrote."""
         return cls(**{name: tuple(found[name]) for name in _COLUMNS})
+
+
+def _edge(threshold: float) -> np.float32:
+    """The greatest float32 up to a threshold: the same units are at or below it."""
+    with np.errstate(over="ignore"):
+        near = np.float32(threshold)
+    return np.nextafter(near, np.float32(-np.inf)) if float(near) > threshold else near
 
 
 _COLUMNS = ("feature", "threshold", "nan_left", "left", "right", "value")
@@ -114,7 +132,7 @@ class TreeRule:
 
     def arms_of(self, x: Matrix) -> Ints:
         """Return the arm of each unit, shape (n,)."""
-        return np.array(self.nodes.value, dtype=np.intp)[self.nodes.ends_of(x)]
+        return self.nodes.values_of(x).astype(np.intp)
 
     @property
     def used(self) -> frozenset[int]:
@@ -140,7 +158,7 @@ class ModelRule:
         out = np.zeros((len(x), len(self.trees)))
         for a, trees in enumerate(self.trees):
             for nodes in trees:
-                out[:, a] += np.array(nodes.value)[nodes.ends_of(x)]
+                out[:, a] += nodes.values_of(x)
         return out
 
     def arms_of(self, x: Matrix) -> Ints:
@@ -190,8 +208,13 @@ class Exploration:
     chances: tuple[float, ...]
     salt: str
 
-    def arms_of(self, units: Sequence[str], arm: Ints) -> Ints:
+    def arms_of(self, units: Sequence[object], arm: Ints) -> Ints:
         """Return the rule's arms with some replaced by chance.
+
+        Args:
+            units: Ids: text or whole numbers, spaces around them dropped; all units without
+                one share one draw.
+            arm: Of each unit by the rule, shape (n,).
 
         Examples:
             >>> explore = Exploration(share=1.0, chances=(0.5, 0.5), salt="spring")
@@ -202,7 +225,7 @@ class Exploration:
         out = arm.copy()
         ends = [self.edge(sum(self.chances[: a + 1])) for a in range(len(self.chances))]
         for i, unit in enumerate(units):
-            drawn = digest(self.salt, unit)
+            drawn = digest(self.salt, "" if unit is None else str(unit).strip(SPACES))
             if drawn[:8] < self.edge(self.share):
                 out[i] = next((a for a, e in enumerate(ends) if drawn[8:16] < e), len(ends) - 1)
         return out

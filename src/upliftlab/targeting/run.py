@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from upliftlab.errors import DesignError
+from upliftlab.checks import FAIL
+from upliftlab.errors import DataError, DesignError
 from upliftlab.targeting import ends, money_split, pictures
-from upliftlab.targeting.answer import Targeting
+from upliftlab.targeting.answer import LeftToChance, Targeting
 from upliftlab.targeting.baselines import baselines, treat
 from upliftlab.targeting.doubts import doubts
 from upliftlab.targeting.exports import Exported, sql
 from upliftlab.targeting.halves import levels_of, split
+from upliftlab.targeting.kept import kept_limits
 from upliftlab.targeting.learners import sample
 from upliftlab.targeting.lessons import Groundwork
 from upliftlab.targeting.rules import ConstantRule, Exploration
-from upliftlab.targeting.taught import TREE, taught_by
-from upliftlab.targeting.worths import Chosen, Held, fairness, picked, worth_of
+from upliftlab.targeting.taught import BUDGET, RETURN, TREATED, TREE, taught_by
+from upliftlab.targeting.worths import Chosen, Held, fairness, joint_of, picked, worth_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +43,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.integer[Any]]
 
-RULE, EVERYBODY, NOBODY = "rule", "all", "none"
+RULE, EVERYBODY, NOBODY, BLOCKED = "rule", "all", "none", "blocked"
+_RANK = {"fail": 0, "warn": 1, "info": 2, "pass": 3}
 BASELINE_ROWS = 200_000
 """Units of the learning half that rules of thumb learn from, at most."""
 
@@ -72,10 +75,12 @@ def answer(
 
     Raises:
         DesignError: When arms or columns leave nothing to learn from.
+        DataError: When a floor counts what the data do not hold.
     """
     tell = progress or (lambda _: None)
     if len(table.arms) < 2:
         raise DesignError("targeting needs a control arm and at least one treatment.")
+    _refuse_uncounted(ask, sheet)
     case = learned_case(table, ask, sheet, tell)
     first, second, taught, encoding = case.first, case.second, case.taught, case.encoding
     tell("valuing rules")
@@ -83,19 +88,30 @@ def answer(
     tried = next(rule for rule in learned if rule.name == taught.chosen)
     verdict = case.verdict(tried)
     exported = case.exported(verdict)
+    arm = exported.rule.arms_of(second.material.x)
+    checks = (
+        *_worst(first.checks, second.checks),
+        *taught.checks,
+        *kept_limits(arm, second.material, ask),
+    )
+    failed = next((check for check in checks if check.verdict == FAIL), None)
+    if failed is not None:
+        # A rule that rests on a leak, or breaks its limits, is shown and not handed out.
+        verdict = BLOCKED
     share = 1 - tried.treated[table.arms[0]]
     rules = (*learned, *case.constants(), *case.thumbs(share))
     tell("drawing frontiers")
     seen = pictures.View(
         half=second, held=case.held, model=taught.model, encoding=encoding, ask=ask
     )
-    arm = exported.rule.arms_of(second.material.x)
     spent = money_split.spends(second, sheet, case.likely(), later or {}, level=ask.level)
     tell("looking for doubts")
     found = doubts(second, ask, sheet, arm)
     return Targeting(
         verdict=verdict,
-        finding=_finding(verdict, ask),
+        finding=_finding(verdict, ask)
+        if failed is None
+        else f"No rule is given: {failed.message}",
         estimand=_estimand(verdict, exported, len(second), ask),
         learned=len(first),
         valued=len(second),
@@ -104,6 +120,7 @@ def answer(
         learner=taught.learner,
         candidates=taught.candidates,
         rules=_in_order(rules, taught.chosen if verdict == RULE else case.constant),
+        tried=taught.chosen,
         tree=ends.leaves(taught.rules.get(TREE), encoding, second.material.x, case.held),
         curve=pictures.by_share(seen),
         frontier=pictures.by_budget(seen),
@@ -117,10 +134,11 @@ def answer(
         fairness=fairness(arm, case.held, levels_of(second.table, ask.fair_across)),
         exploration=case.left_to_chance(arm),
         robustness=found,
-        rule=exported.to_dict(),
-        sql=sql(exported),
-        checks=(*_worst(first.checks, second.checks), *taught.checks),
-        notes=_notes(taught),
+        rule={} if failed else exported.to_dict(),
+        sql="" if failed else sql(exported),
+        sql_spark="" if failed else sql(exported, "spark"),
+        checks=tuple(sorted(checks, key=lambda check: _RANK[check.verdict])),
+        notes=_notes(taught, ask),
     )
 
 
@@ -259,13 +277,12 @@ class Case:
             ),
         )
 
-    def left_to_chance(self, arm: Ints) -> tuple[float, float]:
+    def left_to_chance(self, arm: Ints) -> LeftToChance:
         """Share left to chance, and what the rule would earn more on that share."""
-        value = self.held.profit.value
-        by_rule = picked(value, arm).mean()
-        by_chance = picked(value, np.array(self.chances)).mean()
-        share = self.ask.keep_random
-        return share, float(share * (by_rule - by_chance))
+        value, share = self.held.profit.value, self.ask.keep_random
+        more = share * (picked(value, arm) - picked(value, np.array(self.chances)))
+        numbers = joint_of({"cost": more}, self.held.profit.cluster)
+        return LeftToChance(share=share, cost=numbers.estimate("cost", level=self.ask.level))
 
     def _worth(
         self,
@@ -306,22 +323,41 @@ def _estimand(verdict: str, exported: Exported, valued: int, ask: Ask) -> str:
 
 def _worst(first: Sequence[Check], second: Sequence[Check]) -> tuple[Check, ...]:
     """Each check of the two halves once: the worse of both."""
-    rank = {"fail": 0, "warn": 1, "info": 2, "pass": 3}
     found: dict[str, Check] = {}
     for check in (*first, *second):
         known = found.get(check.name)
-        if known is None or rank[check.verdict] < rank[known.verdict]:
+        if known is None or _RANK[check.verdict] < _RANK[known.verdict]:
             found[check.name] = check
-    return tuple(sorted(found.values(), key=lambda check: rank[check.verdict]))
+    return tuple(found.values())
 
 
-def _notes(taught: Taught) -> tuple[str, ...]:
-    dear = [f"{name}: {price:.3g}" for name, price in taught.prices.items() if price > 0]
+def _refuse_uncounted(ask: Ask, sheet: PriceSheet) -> None:
+    for name in ask.at_least:
+        if name not in sheet.counts:
+            raise DataError(
+                f"target.at_least asks for {name!r}, which the data do not hold; they count "
+                f"{sorted(sheet.counts)}. Map a column to it, or ask for another count."
+            )
+
+
+def _notes(taught: Taught, ask: Ask) -> tuple[str, ...]:
+    dear = [
+        f"{name} at {_priced(name, price, ask)}"
+        for name, price in taught.prices.items()
+        if price > 0
+    ]
     if not dear:
         return ()
     return (
         (
-            "Limits enter as prices found on the learning half (what one more unit would "
-            f"earn): {'; '.join(dear)}."
+            "Limits enter as prices found on the learning half, what one more unit of each "
+            f"would earn: {'; '.join(dear)}."
         ),
     )
+
+
+def _priced(name: str, price: float, ask: Ask) -> str:
+    if name in {BUDGET, RETURN}:
+        return f"{price:.2g} per 1 of money"
+    what = f"more {ask.unit} treated" if name == TREATED else "more of them"
+    return f"{ask.money(price)} per one {what}"

@@ -242,6 +242,10 @@ def _difference(
     values: NDArray[Any], signs: Floats, member: Ints | None
 ) -> tuple[float, float]:
     """Return the weighted difference of means between two arms, and its two-sided p."""
+    spread = float(np.ptp(values)) if len(values) else 0.0
+    if not spread > 1e-9 * float(np.abs(values).max(initial=0.0)):
+        # Equal but for rounding: what is left of it has no error to be judged by.
+        return 0.0, 1.0
     parts: Floats = np.zeros(len(values))
     for is_arm in (signs > 0, signs < 0):
         if not is_arm.any():

@@ -152,6 +152,7 @@ def component_scores(
     prices: ArrayLike | None = None,
     nuisance: str = "auto",
     bins: Bins | None = None,
+    is_checked: bool = True,
     seed: int = 1,
 ) -> Scores:
     """Score every component in every arm by cross-fitted augmented inverse probability weights.
@@ -178,6 +179,7 @@ def component_scores(
             Without them every component counts by its standard deviation.
         nuisance: "pooled", "per_arm" or "auto".
         bins: The binned ``x``, where it is at hand.
+        is_checked: Whether to look for leaks and for arms that can be told apart.
         seed: Of folds and checks.
 
     Raises:
@@ -242,7 +244,9 @@ def component_scores(
             names=names,
             cluster=cluster,
             seed=seed,
-        ),
+        )
+        if is_checked
+        else (),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from upliftlab.checks import FAIL, Check
 from upliftlab.errors import DesignError
 from upliftlab.targeting.allocation import Limit, allocate
-from upliftlab.targeting.boosting import bin_features, fit_shared
+from upliftlab.targeting.boosting import fit_shared
 from upliftlab.targeting.fast_dr import default_shape, fit_fast_dr
 from upliftlab.targeting.policy_tree import fit_tree
 from upliftlab.targeting.ranker import FAST, ranker
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 TREE, MODEL = "tree", "model"
+BUDGET, RETURN, TREATED = "the budget", "the return on campaign money", "the share treated"
 DEARER = 40
 """How often prices of caps rise by a half until a tree keeps them."""
 
@@ -47,6 +48,7 @@ class Material:
 
     Attributes:
         x: What rules may use, shape (n, P).
+        bins: The same, binned, once for all that is learned from it.
         profit: Profit per unit and arm.
         cost: Campaign money per unit and arm.
         counts: Count component -> its number per unit and arm.
@@ -54,10 +56,21 @@ class Material:
     """
 
     x: Matrix
+    bins: Bins
     profit: Worth
     cost: Worth
     counts: Mapping[str, Worth]
     lessons: Lesson
+
+    def take(self, rows: NDArray[np.intp]) -> Material:
+        """Keep these units, but for bins and lessons, which stay whole."""
+        return replace(
+            self,
+            x=self.x[rows],
+            profit=self.profit.take(rows),
+            cost=self.cost.take(rows),
+            counts={name: worth.take(rows) for name, worth in self.counts.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -97,7 +110,7 @@ def taught_by(half: Material, ask: Ask) -> Taught:
         half: Units to learn from.
         ask: What the plan asks.
     """
-    bins = bin_features(half.x)
+    bins = half.bins
     limits = _limits(half, ask)
     checks: tuple[Check, ...] = ()
     try:
@@ -117,9 +130,10 @@ def taught_by(half: Material, ask: Ask) -> Taught:
         asked=FAST if prices.any() else ask.learner,
         seed=ask.seed,
     )
-    chosen, depth = _chosen(half, worth, bins, ask)
-    rules: dict[str, Rule] = {}
     caps = [limit for limit in limits if limit.most >= 0] if not checks else []
+    case = _Case(half=half, limits=limits, prices=prices, caps=caps, worth=worth, bins=bins)
+    chosen, depth = _chosen(case, ask)
+    rules: dict[str, Rule] = {}
     if ask.rule != MODEL:
         rules[TREE] = _tree_within(half, limits, prices, caps, depth or ask.depth)
     if ask.rule != TREE:
@@ -186,18 +200,23 @@ def _limits(half: Material, ask: Ask) -> list[Limit]:
     profit, cost = (_extra(each) for each in (half.profit, half.cost))
     found = []
     if ask.budget is not None:
-        found.append(Limit(name="the budget", use=cost, most=ask.budget))
+        found.append(Limit(name=BUDGET, use=cost, most=ask.budget))
     if ask.iroi_at_least is not None:
         use = ask.iroi_at_least * cost - profit
-        found.append(Limit(name="the return on campaign money", use=use, most=0.0))
+        found.append(Limit(name=RETURN, use=use, most=0.0))
     if ask.at_most is not None:
         use = np.ones_like(profit)
         use[:, 0] = 0.0
-        found.append(Limit(name="the share treated", use=use, most=ask.at_most))
+        found.append(Limit(name=TREATED, use=use, most=ask.at_most))
     for name, least in ask.at_least.items():
         use = -_extra(half.counts[name])
-        found.append(Limit(name=f"at least {least:.4g} {name} per unit", use=use, most=-least))
+        found.append(Limit(name=floor_name(name), use=use, most=-least))
     return found
+
+
+def floor_name(count: str) -> str:
+    """Name a floor in the words of the plan."""
+    return f"at least so many {count.replace('_', ' ')}"
 
 
 def _extra(worth: Worth) -> Matrix:
@@ -212,6 +231,16 @@ def _priced(half: Material, bins: Bins, limits: list[Limit], ask: Ask) -> Floats
         Limit(name=limit.name, use=table, most=limit.most)
         for limit, table in zip(limits, predicted[1:], strict=True)
     ]
+    for limit in asked:
+        most = -float(limit.use.min(axis=1).mean(dtype=np.float64))
+        if limit.most < 0 and most < -limit.most:
+            n = ask.eligible or len(half.x)
+            wanted, found = (f"{max(each, 0) * n:,.0f}" for each in (-limit.most, most))
+            raise DesignError(
+                f"{limit.name}: {wanted} more are asked for and {found} are the most that any "
+                f"rule brings over {n:,} eligible {ask.unit}s. Ask for less, or test an arm "
+                "that brings more."
+            )
     return np.array(allocate(predicted[0], asked).prices)
 
 
@@ -234,10 +263,43 @@ def _predicted(half: Material, bins: Bins, tables: list[Matrix], seed: int) -> l
     return out
 
 
-def _chosen(half: Material, worth: Matrix, bins: Bins, ask: Ask) -> tuple[str, int]:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Case:
+    """One half with its limits, their prices, and scores that the prices are taken off."""
+
+    half: Material
+    limits: Sequence[Limit]
+    prices: Floats
+    caps: Sequence[Limit]
+    worth: Matrix
+    bins: Bins
+
+    def on(self, rows: NDArray[np.intp]) -> _Case:
+        """The same for some of the units."""
+        capped = {id(cap) for cap in self.caps}
+        limits = [replace(limit, use=limit.use[rows]) for limit in self.limits]
+        return replace(
+            self,
+            half=self.half.take(rows),
+            limits=limits,
+            caps=[
+                own for own, old in zip(limits, self.limits, strict=True) if id(old) in capped
+            ],
+            worth=self.worth[rows],
+        )
+
+    def soft(self) -> Matrix:
+        """Profit less the prices of what no rule is made to keep: floors and returns."""
+        kept = np.array([not any(limit is cap for cap in self.caps) for limit in self.limits])
+        prices = np.where(kept, self.prices, 0.0) if len(self.limits) else self.prices
+        return _repriced(self.half, self.limits, prices)
+
+
+def _chosen(case: _Case, ask: Ask) -> tuple[str, int]:
     """The simplest rule within one standard error of the best, fold against fold.
 
-    Rules stand in order: trees from depth one on, then the model.
+    Rules stand in order: trees from depth one on, then the model. Each is made to keep the caps
+    before it is valued, because a small tree may have no end that is small enough.
 
     Returns:
         Name, and depth of the tree.
@@ -247,33 +309,38 @@ def _chosen(half: Material, worth: Matrix, bins: Bins, ask: Ask) -> tuple[str, i
         tries.append((MODEL, 0))
     if len(tries) == 1:
         return tries[0]
-    earned = np.stack([_earned(half, worth, bins, each, ask) for each in tries], axis=1)
+    earned = np.stack([_earned(case, each, ask) for each in tries], axis=1)
     best = int(earned.mean(axis=0).argmax())
     for i, each in enumerate(tries[:best]):
         rows = {"lead": earned[:, best] - earned[:, i]}
-        lead = joint_of(rows, half.profit.cluster).estimate("lead")
+        lead = joint_of(rows, case.half.profit.cluster).estimate("lead")
         if not lead.estimate > lead.std_error:
             return each
     return tries[best]
 
 
-def _earned(
-    half: Material, worth: Matrix, bins: Bins, one: tuple[str, int], ask: Ask
-) -> Floats:
+def _earned(case: _Case, one: tuple[str, int], ask: Ask) -> Floats:
     """What each unit is worth under a rule learned on the other folds, shape (n,)."""
     name, depth = one
-    fold = half.profit.fold
+    fold = case.half.profit.fold
     assert fold is not None  # noqa: S101 - component_scores sets it
-    out = np.zeros(len(worth))
+    soft = case.soft()
+    out = np.zeros(len(soft))
     for f in np.unique(fold):
         rows, rest = np.flatnonzero(fold != f), np.flatnonzero(fold == f)
+        x = case.half.x[rest]
         if name == TREE:
-            arm = fit_tree(half.x[rows], worth[rows], depth=depth).arms_of(half.x[rest])
+            part = case.on(rows)
+            arm = _tree_within(part.half, part.limits, part.prices, part.caps, depth).arms_of(x)
         else:
-            contrast = worth[:, 1:] - worth[:, :1]
-            model = fit_fast_dr(None, contrast, bins=bins, rows=rows, seed=ask.seed)
-            arm = arms_by(model.predict(half.x[rest]))
-        out[rest] = picked(worth[rest], arm)
+            contrast = case.worth[:, 1:] - case.worth[:, :1]
+            model = fit_fast_dr(None, contrast, bins=case.bins, rows=rows, seed=ask.seed)
+            if case.caps:
+                part = case.on(rows)
+                arm = _model_within(model_rule(model), part.half, part.caps).arms_of(x)
+            else:
+                arm = arms_by(model.predict(x))
+        out[rest] = picked(soft[rest], arm)
     return out
 
 
