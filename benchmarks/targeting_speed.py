@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -24,29 +26,71 @@ DEPTHS = (0.0, 3.0)
 
 
 def main() -> None:
-    """Time each size in its own process."""
+    """Time each size in its own process, and write what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000])
     parser.add_argument("--one", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--score", type=int, default=0, help="rows to score by exported SQL")
+    parser.add_argument("--allocate", type=int, default=0, help="units to allocate arms to")
+    parser.add_argument("--json", type=Path, help="file to write the numbers to")
     asked = parser.parse_args()
     if asked.one:
         print(json.dumps(whole(asked.one)))
         return
-    print("| rows x columns | scoring | rules | valuing | frontiers | doubts | all | peak |")
-    print("|---|--:|--:|--:|--:|--:|--:|--:|")
-    for rows in asked.rows:
-        command = [sys.executable, "-m", "benchmarks.targeting_speed", "--one", str(rows)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        found = json.loads(done.stdout.splitlines()[-1])
-        steps = " | ".join(f"{found[name]:.1f} s" for name in STEPS)
-        ends = f"{found['all']:.1f} s | {found['peak']:.2f} GiB"
-        print(f"| {rows:,} x {COLUMNS} | {steps} | {ends} |")
-    if asked.score:
-        print()
-        print(f"Scoring {asked.score:,} rows: {scored(asked.score)}")
-    print()
-    print(f"Python {platform.python_version()}, numpy {np.__version__}, {platform.machine()}.")
+    found: dict[str, object] = {"command": " ".join(["python -m benchmarks.targeting_speed",
+                                                     *sys.argv[1:]])}  # fmt: skip
+    found["load"] = os.getloadavg()[0]
+    found["cores"] = os.cpu_count()
+    found["versions"] = versions()
+    found["sizes"] = [alone(rows) for rows in asked.rows]
+    found["scored"] = scored(asked.score) if asked.score else None
+    found["allocated"] = allocated(asked.allocate) if asked.allocate else None
+    print(told(found))
+    if asked.json:
+        asked.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def alone(rows: int) -> dict[str, float]:
+    """One size in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.targeting_speed", "--one", str(rows)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def versions() -> dict[str, str]:
+    """What did the work."""
+    names = ("upliftlab", "numpy", "lightgbm", "scikit-learn", "duckdb", "pyarrow")
+    return {"python": platform.python_version()} | {n: metadata.version(n) for n in names}
+
+
+def told(found: dict) -> str:
+    """The numbers as Markdown."""
+    steps = list(STEPS.values())
+    lines = [
+        "# Speed of targeting",
+        "",
+        "Made by `benchmarks/targeting_speed.py`: simulated customers with 12 columns and two",
+        "components, a budget of a third of what everybody would cost; scores, effects, metrics,",
+        "rules, curves, frontier, checks. CPU seconds are of all threads: where other jobs share",
+        "the machine they say more than the clock does.",
+        "",
+        f"| rows x columns | {' | '.join(steps)} | all, clock | all, CPU | peak |",
+        f"|---|{'--:|' * (len(steps) + 3)}",
+    ]
+    for one in found["sizes"]:
+        parts = " | ".join(f"{one[name]:.1f} s" for name in STEPS)
+        lines.append(
+            f"| {one['rows']:,} x {COLUMNS} | {parts} | {one['all']:.1f} s | "
+            f"{one['cpu']:.1f} s | {one['peak']:.2f} GiB |"
+        )
+    for key, title in (("scored", "Scoring a Parquet file by exported SQL"),
+                       ("allocated", "Allocation")):  # fmt: skip
+        if found[key]:
+            lines += ["", f"{title}: {found[key]}."]
+    made = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    lines += ["", f"`{found['command']}`: {found['cores']} cores, load {found['load']:.2f} "
+              f"before; {made}."]  # fmt: skip
+    return "\n".join(lines)
 
 
 STEPS = {
@@ -78,13 +122,13 @@ def whole(rows: int) -> dict[str, float]:
     )
     ask = Ask(shares=(0.5, 0.5), eligible=rows, budget=0.3)
     marks: list[tuple[str, float]] = []
-    begin = time.perf_counter()
+    begin, spent = time.perf_counter(), time.process_time()
     answer(table, ask, sheet, progress=lambda step: marks.append((step, time.perf_counter())))
-    end = time.perf_counter()
+    end, spent = time.perf_counter(), time.process_time() - spent
     ends = [at for _, at in marks[1:]] + [end]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     steps = {step: to - at for (step, at), to in zip(marks, ends, strict=True)}
-    return {**steps, "all": end - begin, "peak": peak}
+    return {**steps, "rows": rows, "all": end - begin, "cpu": spent, "peak": peak}
 
 
 def customers(rows: int):  # noqa: ANN201 - a ScoreTable, imported when needed
@@ -127,7 +171,7 @@ def scored(rows: int) -> str:
         "tree": fit_tree(x, np.column_stack([0 * contrast, contrast]), depth=2),
         "model of 150 trees": model_rule(fit_fast_dr(x, contrast)),
     }
-    said = []
+    said = [f"{rows:,} rows"]
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "rows.parquet"
         step = 1_000_000
@@ -142,11 +186,27 @@ def scored(rows: int) -> str:
                 )  # fmt: skip
         for name, rule in rules.items():
             text = sql(Exported(rule=rule, encoding=code, arms=few.arms))
-            begin = time.perf_counter()
+            begin, spent = time.perf_counter(), time.process_time()
             score_file(text, source, Path(folder) / f"{name}.parquet", needs=[])
-            said.append(f"{name} {time.perf_counter() - begin:.1f} s")
+            clock, cpu = time.perf_counter() - begin, time.process_time() - spent
+            said.append(f"{name} {clock:.1f} s ({cpu:.1f} s CPU)")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     return f"{', '.join(said)}; peak {peak:.2f} GiB"
+
+
+def allocated(units: int) -> str:
+    """Give three arms within a budget, costs below 0 among them."""
+    from upliftlab.targeting.allocation import Limit, allocate
+
+    rng = np.random.default_rng(3)
+    gain, cost = (
+        np.column_stack([np.zeros(units), rng.normal(mean, 1.0, (units, 3))]).astype(np.float32)
+        for mean in (0.0, 1.0)
+    )
+    begin, spent = time.perf_counter(), time.process_time()
+    found = allocate(gain, [Limit(name="budget", use=cost, most=0.2)])
+    clock, cpu = time.perf_counter() - begin, time.process_time() - spent
+    return f"{units:,} units x 3 arms {clock:.1f} s ({cpu:.1f} s CPU), gap {found.gap:.1g} each"
 
 
 if __name__ == "__main__":

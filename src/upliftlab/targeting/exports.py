@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from upliftlab.assignment.hashing import DIALECTS, Dialect
 from upliftlab.errors import UpliftlabError
@@ -19,21 +22,24 @@ from upliftlab.targeting.rules import (
     ModelRule,
     Nodes,
     TreeRule,
+    float32_edge,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from upliftlab.targeting.features import Column
     from upliftlab.targeting.rules import Rule
 
 VERSION = 1
-BEYOND = "3.4028235677973366e38"
+BEYOND = 3.4028235677973366e38
 """What float32 rounds to infinity, from here on; it counts as missing, as NaN does."""
+
+LAST = math.nextafter(BEYOND, 0.0)
+"""The greatest double that float32 holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +177,7 @@ def sql(exported: Exported, dialect: str = "duckdb") -> str:
         >>> tree = fit_tree(code.matrix(raw), worth, depth=1)
         >>> text = sql(Exported(rule=tree, encoding=code, arms=("none", "c20")))
         >>> text.startswith("CASE WHEN "), text[-36:]
-        (True, " <= 2.0e0 THEN 'none' ELSE 'c20' END")
+        (True, "01192092896e0 THEN 'none' ELSE 'c20' END"[-36:])
     """
     if dialect not in DIALECTS:
         raise UpliftlabError(f"there is no SQL dialect {dialect!r}; use one of {DIALECTS}.")
@@ -227,9 +233,10 @@ class _Writer:
             if 0 <= threshold < 1:
                 return self.lacks(code.name, level)
             return "TRUE" if threshold >= 1 else "FALSE"
-        number = self.number(code.name, code.kind)
-        found = f"{number} <= {_double(threshold)}"
-        return f"({found} OR {number} IS NULL)" if nodes.nan_left[at] else found
+        number, edge = self.number(code.name, code.kind), _double(edge_of(threshold))
+        if nodes.nan_left[at]:
+            return f"NOT COALESCE({number} > {edge} AND {number} < {_double(BEYOND)}, FALSE)"
+        return f"{number} BETWEEN {_double(-LAST)} AND {edge}"
 
     def lacks(self, column: str, level: str) -> str:
         """Whether a text is another one; a blank is no text."""
@@ -242,14 +249,10 @@ class _Writer:
         name = self.name(column)
         if kind == "date":
             first, day = "DATE '1970-01-01'", f"CAST({name} AS DATE)"
-            days = (
-                f"DATE_DIFF('day', {first}, {day})"
-                if self.dialect == "duckdb"
-                else f"DATEDIFF({day}, {first})"
-            )
-            return f"CAST({days} AS FLOAT)"
-        found = self.worded(column) if kind == "worded" else f"CAST({name} AS DOUBLE)"
-        return f"CAST(CASE WHEN ABS({found}) < {BEYOND} THEN {found} END AS FLOAT)"
+            if self.dialect == "duckdb":
+                return f"DATE_DIFF('day', {first}, {day})"
+            return f"DATEDIFF({day}, {first})"
+        return self.worded(column) if kind == "worded" else f"CAST({name} AS DOUBLE)"
 
     def worded(self, column: str) -> str:
         """A number, or yes and no, written as text."""
@@ -305,6 +308,27 @@ class _Writer:
     @property
     def string(self) -> str:
         return self.to.string
+
+
+def edge_of(threshold: float) -> float:
+    """Return the greatest double that, as float32, is at or below a threshold.
+
+    Rules are learned on float32; SQL compares doubles. A double goes to the nearest float32, in
+    the middle between two to the one with the even last bit.
+
+    Examples:
+        >>> edge_of(2.0), edge_of(float(np.float32(0.1)))
+        (2.0000001192092896, 0.1000000052154064)
+    """
+    below = float32_edge(threshold)
+    if not np.isfinite(below):
+        return LAST if below > 0 else -BEYOND
+    with np.errstate(over="ignore"):
+        above = np.nextafter(below, np.float32(np.inf))
+    if not np.isfinite(above):
+        return LAST
+    middle = (float(below) + float(above)) / 2
+    return middle if np.float32(middle) == below else math.nextafter(middle, -math.inf)
 
 
 def _double(value: float) -> str:

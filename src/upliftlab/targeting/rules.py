@@ -67,7 +67,7 @@ class Nodes:
     def _below(self, at: int, x: Matrix, said: NDArray[Any]) -> NDArray[Any]:
         if self.feature[at] == LEAF:
             return np.asarray(said[at])
-        column, edge = x[:, self.feature[at]], _edge(self.threshold[at])
+        column, edge = x[:, self.feature[at]], float32_edge(self.threshold[at])
         goes = ~(column > edge) if self.nan_left[at] else column <= edge
         return np.where(
             goes, self._below(self.left[at], x, said), self._below(self.right[at], x, said)
@@ -88,7 +88,7 @@ class Nodes:
         return cls(**{name: tuple(found[name]) for name in _COLUMNS})
 
 
-def _edge(threshold: float) -> np.float32:
+def float32_edge(threshold: float) -> np.float32:
     """The greatest float32 up to a threshold: the same units are at or below it."""
     with np.errstate(over="ignore"):
         near = np.float32(threshold)
