@@ -70,9 +70,9 @@ def told(found: dict) -> str:
         "# Speed of targeting",
         "",
         "Made by `benchmarks/targeting_speed.py`: simulated customers with 12 columns and two",
-        "components, a budget of a third of what everybody would cost; scores, effects, metrics,",
-        "rules, curves, frontier, checks. CPU seconds are of all threads: where other jobs share",
-        "the machine they say more than the clock does.",
+        "components, with a budget; scores, effects, metrics, rules, curves, frontier, checks.",
+        "CPU seconds are of all threads: where other jobs share the machine they say more than",
+        "the clock does.",
         "",
         f"| rows x columns | {' | '.join(steps)} | all, clock | all, CPU | peak |",
         f"|---|{'--:|' * (len(steps) + 3)}",
@@ -88,8 +88,8 @@ def told(found: dict) -> str:
         if found[key]:
             lines += ["", f"{title}: {found[key]}."]
     made = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    lines += ["", f"`{found['command']}`: {found['cores']} cores, load {found['load']:.2f} "
-              f"before; {made}."]  # fmt: skip
+    where = f"{found['cores']} cores, load {found['load']:.2f} before"
+    lines += ["", f"`{found['command']}`: {where}; {made}."]
     return "\n".join(lines)
 
 

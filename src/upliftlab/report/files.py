@@ -59,10 +59,8 @@ def write(
         rendered["html"] = (FILES["html"][0], render_html(analysis, decided=decided))
     if analysis.targeting is not None and analysis.targeting.rule and analysis.is_valid:
         rendered["rule"] = (RULE_FILES["rule"], render_rule(analysis.targeting))
-        rendered["sql"] = (RULE_FILES["sql"], f"{analysis.targeting.sql}
-")
-        rendered["spark"] = (RULE_FILES["spark"], f"{analysis.targeting.sql_spark}
-")
+        rendered["sql"] = (RULE_FILES["sql"], f"{analysis.targeting.sql}\n")
+        rendered["spark"] = (RULE_FILES["spark"], f"{analysis.targeting.sql_spark}\n")
     place.mkdir(parents=True, exist_ok=True)
     for form, name in RULE_FILES.items():
         if form not in rendered:
