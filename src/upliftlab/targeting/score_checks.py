@@ -139,9 +139,9 @@ def check_leaks(
         name="leakage",
         verdict=FAIL if leaks else PASS,
         message=(
-            f"Column {words}, far beyond chance (p {smallest:.1g}): it was measured after "
-            "assignment, or arms were not dealt by chance. Take it out of target.features if it "
-            "is late."
+            f"Column {words}, far beyond chance (p {smallest:.1g}): it was "
+            "measured after assignment, or chance did not deal the arms. Take it out of "
+            "target.features if it is late."
             if leaks
             else "No column that a rule may use differs between arms beyond chance."
         ),
