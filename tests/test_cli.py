@@ -161,10 +161,11 @@ def test_several_experiments_run_in_one_call(folder, tmp_path):
 
 def test_the_demo_runs_small(tmp_path):
     """The whole way: simulate, analyse, page."""
-    done = upliftlab("demo", "--out", tmp_path / "demo", "--customers", "4000")
+    done = upliftlab("demo", "--out", tmp_path / "demo", "--customers", "4000", "--tests", "12")
 
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "demo" / "index.html").is_file()
+    assert (tmp_path / "demo" / "review" / "index.html").is_file()
 
 
 def test_secrets_stay_out_of_every_output(folder, tmp_path):

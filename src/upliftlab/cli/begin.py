@@ -91,8 +91,11 @@ def demo(
     customers: Annotated[
         int | None, typer.Option(help="Fewer customers for a quick look.", min=1_000)
     ] = None,
+    tests: Annotated[
+        int, typer.Option(help="Experiments of the simulated quarter; 0 leaves it out.", min=0)
+    ] = 40,
 ) -> None:
-    """Simulate a coupon test whose GMV rises and whose profit falls, and read its page."""
+    """Read a coupon test whose GMV rises and profit falls; then the review of its quarter."""
     from upliftlab import report
     from upliftlab.definitions import template
     from upliftlab.experiment import Experiment
@@ -106,3 +109,20 @@ def demo(
     written = report.write(analysis, out)
     typer.echo(report.render_text(analysis))
     typer.echo(f"page: {written['html']}")
+    if tests:
+        _quarter(out, tests)
+
+
+def _quarter(out: Path, tests: int) -> None:
+    """End the demo with the review of a simulated quarter."""
+    from upliftlab.cli.review import made
+    from upliftlab.registry.store import Registry
+    from upliftlab.report.quarter.first import Issue
+    from upliftlab.review.simulated import frozen_on, simulated_quarter
+
+    quarter = "2026Q3"
+    store = Registry(out / "registry")
+    with progress() as tell:
+        simulated_quarter(store, quarter=quarter, tests=max(12, tests), progress=tell)
+    day = frozen_on(quarter).isoformat()
+    made(store, quarter, out / "review", Issue(shop="simulated shop", frozen=day))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from upliftlab.cli.app import NO_VERDICT, Files, Json, app, experiments
+from upliftlab.cli.app import NO_VERDICT, Files, Json, app, experiments, progress
 from upliftlab.errors import UpliftlabError
 
 if TYPE_CHECKING:
@@ -149,6 +149,24 @@ def stop(
         raise found
     kept = store.add(stopped(store.find(name), why))
     typer.echo(f"{kept.name} is stopped: {why}")
+
+
+@registry.command()
+def simulate(
+    folder: Folder = DEFAULT,
+    quarter: Annotated[str, typer.Option(help="In which all tests start.")] = "2026Q3",
+    tests: Annotated[int, typer.Option(help="How many.", min=12)] = 40,
+    seed: Annotated[int, typer.Option(help="Where the random numbers start.")] = 1,
+) -> None:
+    """Fill a registry with a simulated quarter whose truth is known (truth.json)."""
+    from upliftlab.registry.store import Registry
+    from upliftlab.review.simulated import simulated_quarter
+
+    with progress() as tell:
+        simulated_quarter(
+            Registry(folder), quarter=quarter, tests=tests, seed=seed, progress=tell
+        )
+    typer.echo(f"{tests} simulated experiments of {quarter} on record in {folder}")
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from upliftlab.components import COUNTS, MONEY
 from upliftlab.lines import COST_LINES
@@ -11,9 +11,9 @@ from upliftlab.report.numbers import NBSP, count, money
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import date
 
     from upliftlab.experiment import Arm, Experiment
-    from upliftlab.plan.parts import Run
     from upliftlab.profit import LineEffect, Profit
 
 YES = frozenset({"yes", "true", "1", "y", "t", "是"})
@@ -264,7 +264,19 @@ def dates(experiment: Experiment) -> str:
     return "" if experiment.run is None else span(experiment.run)
 
 
-def span(run: Run) -> str:
+class Span(Protocol):
+    """Anything with a first and a last day."""
+
+    @property
+    def start(self) -> date:
+        """First day."""
+
+    @property
+    def end(self) -> date:
+        """Last day."""
+
+
+def span(run: Span) -> str:
     """Print the first and the last day."""
     first, last = run.start, run.end
     tail = f"{last.day} {last:%b} {last.year}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import date
+from typing import TYPE_CHECKING, NamedTuple
 
 from upliftlab.plan.currencies import currency_of
 from upliftlab.report import names
@@ -138,6 +139,15 @@ def mechanism_name(mechanism: str) -> str:
     return f"{called} for {_GOALS.get(goal, goal.replace('_', ' '))}" if goal else called
 
 
+class _Days(NamedTuple):
+    start: date
+    end: date
+
+
 def days(record: Record) -> str:
     """Print first and last day; empty where unknown."""
-    return " – ".join(each for each in (record.starts, record.ends) if each)
+    try:
+        first, last = (date.fromisoformat(each) for each in (record.starts, record.ends))
+    except ValueError:
+        return record.starts
+    return names.span(_Days(start=first, end=last))

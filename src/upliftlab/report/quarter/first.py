@@ -65,6 +65,7 @@ class First:
         title: "Incrementality review, 2026 Q3".
         facts: Shop, currency, frozen when, by whom, signed by whom.
         headline: What the quarter earned.
+        alarm: Why no total should be trusted; empty when nothing.
         on: On how much money, and per unit of it.
         ladder: (words, amount, range) from the dashboard down to profit.
         trust: How far to trust it, a line each.
@@ -76,6 +77,7 @@ class First:
     title: str
     facts: tuple[str, ...]
     headline: str
+    alarm: str
     on: str
     ladder: tuple[tuple[str, str, str], ...]
     trust: tuple[str, ...]
@@ -106,6 +108,7 @@ def first_of(
         title=f"Incrementality review, {quarter_name(programme.quarter)}",
         facts=_facts(programme, issue),
         headline=_headline(programme, amounts),
+        alarm=_alarm(programme),
         on=_on(programme, amounts),
         ladder=_ladder(programme, amounts),
         trust=_trust(programme, amounts, damage),
@@ -167,6 +170,18 @@ def _headline(programme: Programme, amounts: Amounts) -> str:
 
 def _range(interval: str) -> str:
     return f"95{NBSP}%: {interval}" if interval else "no range"
+
+
+def _alarm(programme: Programme) -> str:
+    """Say so where sample ratios fail far more often than by chance."""
+    known = [each for each in programme.records if math.isfinite(each.sample_ratio_p)]
+    bad = sum(each.sample_ratio_p < 0.001 for each in known)
+    if bad < 3 or bad <= 0.05 * len(known):
+        return ""
+    return (
+        f"Assignment was broken: the sample ratio fails in {bad:,} of {len(known):,} "
+        "experiments. Those that pass are what a broken assignment left over."
+    )
 
 
 def _on(programme: Programme, amounts: Amounts) -> str:

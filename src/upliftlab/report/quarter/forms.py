@@ -31,6 +31,8 @@ def render_markdown(first: First, parts: Sequence[Part], grids: dict[str, Grid])
         f"**{plain(first.headline)}** {plain(first.on)}".rstrip(),
         "",
     ]
+    if first.alarm:
+        lines += [f"**{plain(first.alarm)}**", ""]
     if first.ladder:
         heads = ("From what the dashboard says to what we keep", "amount", "95 % range")
         lines += [*rows_of(heads, first.ladder, {1, 2}), ""]

@@ -139,7 +139,10 @@ def _experiment(
         number = results[0].arm.realised.estimate
     elif results:
         number = math.fsum(each.arm.realised.estimate for each in results)
-        total, reach = amounts.plain(number), f"sum of {len(results)} treatments"
+        total, reach = (
+            amounts.plain(number, width=abs(number)),
+            f"sum of {len(results)} treatments",
+        )
     verdicts = [(arm_name(record, each.arm), each.arm.verdict) for each in results]
     words = {word for _, word in verdicts}
     verdict = words.pop() if len(words) == 1 else ("mixed" if words else NONE)
