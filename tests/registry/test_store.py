@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 
 from upliftlab.errors import UpliftlabError
-from upliftlab.registry import files, index, migrate, record as records
+from upliftlab.registry import files, index, migrate
 from upliftlab.registry.asking import ask, listed
 from upliftlab.registry.mistakes import RegistryError
 from upliftlab.registry.record import Record
@@ -155,7 +155,7 @@ def test_an_older_schema_version_is_read_through_its_upgrade(registry, monkeypat
     """When the version moves on, files of the last one are read as before."""
     registry.add(Record(name="old", quarter="2026Q1", owner="Li"))
     before = only_file(registry).read_bytes()
-    monkeypatch.setattr(records, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(migrate, "SCHEMA_VERSION", 2)
     monkeypatch.setitem(
         migrate.UPGRADES, 1, lambda values: {**values, "owner": values["owner"].upper()}
     )
@@ -298,7 +298,7 @@ def test_the_registry_is_asked_in_sql(registry, make_record):
         ("a", 200_000, "ship"),
         ("b", -100_000, None),
     ]
-    assert [r["name"] for r in listed(registry.folder, where="realised < 0")] == ["b"]
+    assert [r["name"] for r in listed(registry.folder, where="realised < 0").rows] == ["b"]
     with pytest.raises(RegistryError, match="could not be asked"):
         listed(registry.folder, where="colour = 1")
     with pytest.raises(RegistryError, match="could not be asked"):

@@ -41,9 +41,12 @@ def list_(
 ) -> None:
     """List the experiments that count, one a line; damaged files are named below."""
     from upliftlab.registry.asking import listed
+    from upliftlab.registry.damage import MEND, Damage, unfinished
+    from upliftlab.registry.mistakes import RegistryError
 
-    store = _opened(folder)
-    rows = listed(store.folder, quarter=quarter, where=where)
+    if not folder.is_dir():
+        raise RegistryError.no_folder(folder)
+    rows, problems = listed(folder, quarter=quarter, where=where)
     if as_json:
         typer.echo(json.dumps(rows, ensure_ascii=False, default=str))
     else:
@@ -51,7 +54,12 @@ def list_(
             typer.echo(_line(row))
         more = f" (the first {limit} shown; --limit shows more)" if len(rows) > limit else ""
         typer.echo(f"{len(rows):,} experiments{more}")
-    _tell_damage(store)
+    bad = [Damage(file=file, problem=text, fix=MEND) for file, text in problems.items()]
+    found = (*bad, *unfinished(folder))
+    for each in found[:20]:
+        typer.echo(f"damaged: {each.text}", err=True)
+    if len(found) > 20:
+        typer.echo(f"and {len(found) - 20} more: upliftlab registry verify", err=True)
 
 
 @registry.command()
@@ -231,11 +239,3 @@ def _line(row: dict[str, Any]) -> str:
         decided,
     ]
     return "  ".join(part for part in parts if part).rstrip()
-
-
-def _tell_damage(store: Registry) -> None:
-    found = store.damage()
-    for each in found[:20]:
-        typer.echo(f"damaged: {each.text}", err=True)
-    if len(found) > 20:
-        typer.echo(f"and {len(found) - 20} more: upliftlab registry verify", err=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from upliftlab.registry import index
 from upliftlab.registry.mistakes import RegistryError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 _TYPES = {
@@ -59,10 +60,15 @@ def ask(folder: Path, query: str) -> list[dict[str, Any]]:
         >>> ask(registry.folder, "SELECT name, owner FROM records")
         [{'name': 'spring', 'owner': 'Li'}]
     """
+    return ask_all(folder, [query])[0]
+
+
+def ask_all(folder: Path, queries: Sequence[str]) -> list[list[dict[str, Any]]]:
+    """Ask several questions of one state of the registry, as ``ask`` does."""
     import duckdb
 
-    if not index.read(folder):
-        return []
+    if not index.refresh(folder):
+        return [[] for _ in queries]
     path = str(folder / index.FILE).replace("'", "''")
     types = "{" + ", ".join(f"{name}: '{kind}'" for name, kind in _TYPES.items()) + "}"
     with duckdb.connect() as engine:
@@ -71,18 +77,14 @@ def ask(folder: Path, query: str) -> list[dict[str, Any]]:
             # Questions come from the command line: they may read the registry and no more.
             engine.execute(f"SET allowed_paths = ['{path}']")
             engine.execute("SET enable_external_access = false")
-            found = engine.execute(query)
+            return [_rows(engine.execute(query)) for query in queries]
         except duckdb.Error as problem:
             first = str(problem).split("\n", maxsplit=1)[0]
             raise RegistryError.refused_query(first) from None
-        columns = [each[0] for each in found.description or ()]
-        return [dict(zip(columns, row, strict=True)) for row in found.fetchall()]
 
 
-def listed(
-    folder: Path, *, quarter: str | None = None, where: str = ""
-) -> list[dict[str, Any]]:
-    """List the experiments that count, newest start first.
+def listed(folder: Path, *, quarter: str | None = None, where: str = "") -> Listed:
+    """List the experiments that count, newest start first, and what is wrong with files.
 
     Args:
         folder: The registry.
@@ -93,4 +95,23 @@ def listed(
     if quarter is not None:
         asked.append("quarter = '" + quarter.replace("'", "''") + "'")
     condition = f" WHERE {' AND '.join(asked)}" if asked else ""
-    return ask(folder, f"SELECT * FROM records{condition} ORDER BY starts DESC, name")  # noqa: S608 - a reader asks of his own files, see above
+    rows, bad = ask_all(
+        folder,
+        [
+            f"SELECT * FROM records{condition} ORDER BY starts DESC, name",  # noqa: S608 - a reader asks of his own files, see above
+            "SELECT file, problem FROM files WHERE problem <> '' ORDER BY file",
+        ],
+    )
+    return Listed(rows=rows, problems={each["file"]: each["problem"] for each in bad})
+
+
+class Listed(NamedTuple):
+    """Rows of the experiments that count, and file -> problem."""
+
+    rows: list[dict[str, Any]]
+    problems: dict[str, str]
+
+
+def _rows(found: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - the engine is not typed
+    columns = [each[0] for each in found.description or ()]
+    return [dict(zip(columns, row, strict=True)) for row in found.fetchall()]

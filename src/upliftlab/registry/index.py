@@ -74,15 +74,19 @@ def read(folder: Path) -> list[Entry]:
 
     What the cache says of a file counts as long as size and time of change agree.
     """
+    return [Entry(**values) for values in refresh(folder)]
+
+
+def refresh(folder: Path) -> list[dict[str, Any]]:
+    """Bring the cache up to date, and return the fields of its entries."""
     known = _cached(folder / FILE)
     entries, fresh = [], 0
     for file, size, changed in _found(folder):
         entry = known.get(file)
         if entry is None or (entry["size"], entry["changed"]) != (size, changed):
             fresh += 1
-            entries.append(examine(folder, file))
-        else:
-            entries.append(Entry(**entry))
+            entry = asdict(examine(folder, file))
+        entries.append(entry)
     if fresh or len(known) != len(entries):
         _write(folder / FILE, entries)
     return entries
@@ -164,7 +168,7 @@ def remember(folder: Path, written: Iterable[tuple[Path, Mapping[str, Any]]]) ->
             id=(files.named(path) or ("", ""))[1],
             **said(values),
         )
-        lines.append(_line(entry))
+        lines.append(_line(asdict(entry)))
     files.append(folder / FILE, b"".join(lines))
 
 
@@ -183,26 +187,30 @@ def _cached(path: Path) -> dict[str, dict[str, Any]]:
     """Read the cache; lines that a kill or another version left unreadable count as absent."""
     if not path.exists():
         return {}
-    out = {}
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            values = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(values, dict) and values.keys() == _KEYS:
-            out[values["file"]] = values
-    return out
+    lines = [line for line in path.read_bytes().split(b"\n") if line]
+    try:
+        rows = json.loads(b"[" + b",".join(lines) + b"]")
+    except ValueError:
+        rows = [row for line in lines for row in _readable(line)]
+    return {row["file"]: row for row in rows if isinstance(row, dict) and row.keys() == _KEYS}
 
 
-def _write(path: Path, entries: Iterable[Entry]) -> None:
+def _readable(line: bytes) -> list[Any]:
+    try:
+        return [json.loads(line)]
+    except ValueError:
+        return []
+
+
+def _write(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
     try:
         files.replace(path, b"".join(map(_line, entries)))
     except PermissionError:
         return  # a registry that may only be read is read without a cache
 
 
-def _line(entry: Entry) -> bytes:
-    return json.dumps(asdict(entry), ensure_ascii=False).encode() + b"\n"
+def _line(entry: Mapping[str, Any]) -> bytes:
+    return json.dumps(entry, ensure_ascii=False).encode() + b"\n"
 
 
 _KEYS = set(Entry.__dataclass_fields__)

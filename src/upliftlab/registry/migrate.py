@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from upliftlab.registry import record
 from upliftlab.registry.mistakes import RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Values = dict[str, Any]
+
+SCHEMA_VERSION = 1
+"""Of a record on disk."""
 
 UPGRADES: dict[int, Callable[[Values], Values]] = {}
 """Schema version -> what turns its values into those of the next; files stay as they are.
@@ -31,7 +33,7 @@ def upgraded(values: Values) -> Values:
         'spring'
     """
     version = values.get("schema_version")
-    latest = record.SCHEMA_VERSION
+    latest = SCHEMA_VERSION
     known = isinstance(version, int) and not isinstance(version, bool) and version <= latest
     if not known or any(each not in UPGRADES for each in range(int(version or 0), latest)):
         raise RegistryError.unreadable_version(version, latest)

@@ -6,15 +6,13 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
+from upliftlab.registry.migrate import SCHEMA_VERSION
 from upliftlab.stats.estimate import NAN, Estimate, undefined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Status = Literal["running", "stopped", "void", "read"]
-
-SCHEMA_VERSION = 1
-"""Of a record on disk; ``migrate.py`` reads older ones."""
 
 READ: Status = "read"
 VOID: Status = "void"

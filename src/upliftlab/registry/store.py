@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upliftlab.registry import files, index
-from upliftlab.registry.migrate import upgraded
+from upliftlab.registry.damage import MEND, Damage, damaged, unfinished
+from upliftlab.registry.migrate import SCHEMA_VERSION, upgraded
 from upliftlab.registry.mistakes import RegistryError
 from upliftlab.registry.reading import record_from, taken_from
 from upliftlab.registry.record import (
     READ,
     RUNNING,
-    SCHEMA_VERSION,
     STOPPED,
     VOID,
     Record,
@@ -34,30 +34,6 @@ _OWN = ("id", "recorded_at", "decisions", "supersedes")
 
 _ATTRIBUTES = "# Bytes are addressed by their hash: no change of line ends.\n*.json -text\n"
 _IGNORED = ".index.jsonl\n.writing-*\n"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Damage:
-    """One file that is not what it should be.
-
-    Attributes:
-        file: Path inside the registry.
-        problem: What is wrong.
-        fix: What would mend it.
-    """
-
-    file: str
-    problem: str
-    fix: str
-
-    @property
-    def text(self) -> str:
-        """One line for a reader."""
-        return f"{self.file}: {self.problem}; {self.fix}"
-
-    def to_dict(self) -> dict[str, str]:
-        """Plain values, for JSON."""
-        return {"file": self.file, "problem": self.problem, "fix": self.fix}
 
 
 class Registry:
@@ -163,14 +139,14 @@ class Registry:
 
     def damage(self) -> tuple[Damage, ...]:
         """Name every file that the index found damaged, and every write that did not end."""
-        return (*self._damaged(self.entries()), *self._unfinished())
+        return (*damaged(self.entries()), *unfinished(self.folder))
 
     def verify(self) -> tuple[Damage, ...]:
         """Read every file anew, compare each with its address, and name all damage."""
         listed = [each.file for each in self.entries()]
         fresh = [index.examine(self.folder, file) for file in listed]
         orphans = self._orphans(fresh)
-        return (*self._damaged(fresh), *orphans, *self._unfinished())
+        return (*damaged(fresh), *orphans, *unfinished(self.folder))
 
     def _put(self, part: str, given: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
         """Write files and remember them; return their addresses."""
@@ -213,14 +189,6 @@ class Registry:
             each.sort(key=lambda taken: taken.at, reverse=True)
         return out
 
-    def _damaged(self, entries: Iterable[Entry]) -> tuple[Damage, ...]:
-        fix = "take it back from version control, or record the run again"
-        return tuple(
-            Damage(file=each.file, problem=each.problem, fix=fix)
-            for each in entries
-            if each.problem
-        )
-
     def _orphans(self, entries: Sequence[Entry]) -> tuple[Damage, ...]:
         """Decisions on an analysis that is not on file."""
         have = {each.id for each in entries if not each.is_decision}
@@ -231,24 +199,8 @@ class Registry:
             of = json.loads((self.folder / entry.file).read_bytes()).get("record", "")
             if of and of not in have:
                 problem = f"it decides on record {of}, which is not here"
-                fix = "take that record back from version control"
-                out.append(Damage(file=entry.file, problem=problem, fix=fix))
+                out.append(Damage(file=entry.file, problem=problem, fix=MEND))
         return tuple(out)
-
-    def _unfinished(self) -> tuple[Damage, ...]:
-        fix = (
-            "nothing of it is on record; run that experiment again with --record and delete it"
-        )
-        return tuple(
-            Damage(
-                file=path.relative_to(self.folder).as_posix(),
-                problem="its writing did not end: the writer was stopped",
-                fix=fix,
-            )
-            for part in (index.ANALYSES, index.DECISIONS)
-            for path in sorted((self.folder / part).glob(f"{files.WRITING}*"))
-            if not files.writer_is_alive(path.name)
-        )
 
 
 def started(record: Record) -> Record:

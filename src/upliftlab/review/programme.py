@@ -145,7 +145,7 @@ class Programme:
             "winners": self.winners.to_dict(),
             "winners_corrected": self.winners_corrected.to_dict(),
             "notes": list(self.notes),
-            "records": [each.to_dict() for each in self.records],
+            "records": [each.id for each in self.records],
         }
         return out
 

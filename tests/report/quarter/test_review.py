@@ -11,8 +11,9 @@ import numpy as np
 import openpyxl
 import pytest
 
+from upliftlab.registry.damage import Damage
 from upliftlab.registry.record import Record, RecordedArm
-from upliftlab.registry.store import Damage, Registry
+from upliftlab.registry.store import Registry
 from upliftlab.report.quarter import write_review
 from upliftlab.report.quarter.amounts import Amounts
 from upliftlab.report.quarter.first import Issue, experiments_text, first_of

@@ -15,7 +15,7 @@ from upliftlab.report.quarter.grids import page_of, share
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from upliftlab.registry.store import Damage
+    from upliftlab.registry.damage import Damage
     from upliftlab.review.programme import Programme, Result
 
 MOST_DECISIONS = 6

@@ -55,14 +55,13 @@ def render_markdown(first: First, parts: Sequence[Part], grids: dict[str, Grid])
 
 def render_json(programme: Programme, tables: Sequence[DataTable]) -> str:
     """Print totals and all tables; amounts of ``tables`` are in main units, others in minor."""
-    found: dict[str, Any] = {"schema_version": SCHEMA_VERSION, **programme.to_dict()}
     # Whole records stay in the registry; here are their addresses.
-    found["records"] = [each.id for each in programme.records]
+    found: dict[str, Any] = {"schema_version": SCHEMA_VERSION, **_finite(programme.to_dict())}
     found["tables"] = {
         each.name: [dict(zip(each.columns, row, strict=True)) for row in each.rows]
         for each in tables
     }
-    return json.dumps(_finite(found), ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(found, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _grid(grid: Grid) -> list[str]:

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from upliftlab.review.programme import Programme, Result
 
 
+MOST_ROWS = 2_000
+"""Rows of a table of treatments on the page; experiments all have theirs."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """One cell.
@@ -94,7 +98,7 @@ def results_grid(results: Sequence[Result], amounts: Amounts) -> Grid:
     """Every treatment that was read, with spend and return."""
     return Grid(
         key="results-table",
-        caption="Every treatment that was read",
+        caption=_first("Every treatment that was read", results),
         columns=(
             "treatment", "mechanism", "n", f"{amounts.what} in the test", "95 % range",
             "rolled out", "campaign money", "extra profit per unit of it", "dashboard's ROI",
@@ -102,7 +106,7 @@ def results_grid(results: Sequence[Result], amounts: Amounts) -> Grid:
         ),
         numeric=frozenset(range(2, 9)),
         choices=(1, 9),
-        rows=tuple(_result(each, amounts) for each in results),
+        rows=tuple(_result(each, amounts) for each in results[:MOST_ROWS]),
     )  # fmt: skip
 
 
@@ -110,7 +114,7 @@ def decisions_grid(results: Sequence[Result], amounts: Amounts) -> Grid:
     """What is asked of the room."""
     return Grid(
         key="decide-table",
-        caption="Decisions asked",
+        caption=_first("Decisions asked", results),
         columns=("treatment", "for whom", "worth", "95 % range", "proposed", "owner", "why"),
         numeric=frozenset({2, 3}),
         choices=(4, 5),
@@ -124,7 +128,7 @@ def decisions_grid(results: Sequence[Result], amounts: Amounts) -> Grid:
                 Cell(text=each.record.owner or NONE),
                 Cell(text=each.arm.reasons[0] if each.arm.reasons else NONE),
             )
-            for each in results
+            for each in results[:MOST_ROWS]
         ),
     )
 
@@ -178,6 +182,15 @@ def _result(each: Result, amounts: Amounts) -> tuple[Cell, ...]:
         _amount(arm.iroi.estimate, ratio.value or NONE),
         _amount(arm.reported_roi, reported),
         Cell(text=arm.verdict, chip=arm.verdict.replace(" ", "-")),
+    )
+
+
+def _first(caption: str, results: Sequence[Result]) -> str:
+    n = len(results)
+    if n <= MOST_ROWS:
+        return caption
+    return (
+        f"{caption}: the {MOST_ROWS:,} with the most money of {n:,}; all stand in results.csv"
     )
 
 

@@ -27,7 +27,7 @@ from upliftlab.stats.meta import pool
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from upliftlab.registry.store import Damage
+    from upliftlab.registry.damage import Damage
     from upliftlab.report.parts import Table
     from upliftlab.review.programme import Programme, Result
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
-    from upliftlab.registry.store import Damage
+    from upliftlab.registry.damage import Damage
     from upliftlab.review.programme import Programme
 
 EXPERIMENTS, DATA = "experiments", "data"

@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
-    from upliftlab.registry.store import Damage
+    from upliftlab.registry.damage import Damage
     from upliftlab.review.programme import Programme, Result
     from upliftlab.stats.estimate import Estimate
 
 Value = str | float | int | None
+
+MOST_ROWS = 20_000
+"""Rows of a sheet; people do not scroll further, and writing takes its time."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -72,11 +75,16 @@ def render_csv(table: DataTable) -> str:
 
 
 def render_workbook(tables: Sequence[DataTable]) -> bytes:
-    """Print all tables as one workbook, a sheet each."""
+    """Print all tables as one workbook, a sheet each; very long ones stand in CSV alone."""
     from openpyxl import Workbook
 
     book = Workbook(write_only=True)
     for table in tables:
+        if len(table.rows) > MOST_ROWS:
+            name = f"data/{table.name.replace(' ', '_')}.csv"
+            sheet = book.create_sheet(table.name[:31])
+            sheet.append([f"{len(table.rows):,} rows: they stand in {name}"])
+            continue
         sheet = book.create_sheet(table.name[:31])
         sheet.freeze_panes = "B2"
         sheet.append(list(table.columns))
