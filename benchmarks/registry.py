@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
-import resource
 import shutil
 import subprocess
 import sys
@@ -24,6 +24,10 @@ from pathlib import Path
 QUARTER = "2026Q3"
 LIMITS = {"list, cache warm": 1.0, "list, cache lost": None, "review": 60.0}
 GIB = 2.0**30
+SHARED = (
+    "Where other work shares the cores, CPU seconds say what the command itself takes. "
+    "Made by `python -m benchmarks.registry`."
+)
 
 
 def main() -> None:
@@ -81,7 +85,8 @@ def measure(place: Path, records: int) -> dict:
         "versions": {
             name: metadata.version(name) for name in ("upliftlab", "duckdb", "jinja2")
         },
-        "cores": 2,
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
     }
 
 
@@ -95,7 +100,8 @@ try:
 except SystemExit as done:
     assert not done.code, done.code
 wall, used = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
-print(f"MEASURED {wall} {used.ru_utime + used.ru_stime} {used.ru_maxrss}", file=sys.stderr)
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]
+print(f"MEASURED {wall} {used.ru_utime + used.ru_stime} {peak}", file=sys.stderr)
 """
 
 
@@ -119,20 +125,28 @@ def page(found: dict) -> str:
         for r in found["rows"]
     ]
     versions = ", ".join(f"{k} {v}" for k, v in found["versions"].items())
+    size = found["bytes_per_record"] / 1000
+    about = (
+        f"{found['records']:,} records of {size:.1f} kB, all in one quarter; the review writes "
+        f"{found['pages']:,} pages. Seconds are of whole commands in their own process, start "
+        "of Python included."
+    )
+    where = (
+        f"Python {found['python']}, {versions}; {found['cores']} cores, load {found['load']}."
+    )
     return "\n".join(
         [
             "# The registry at ten thousand analyses",
             "",
-            f"{found['records']:,} records of {found['bytes_per_record'] / 1000:.1f} kB, all in "
-            f"one quarter; the review writes {found['pages']:,} pages. Seconds are of whole "
-            "commands in their own process, start of Python included.",
+            about,
             "",
             "| step | seconds | CPU seconds | peak GiB | asked |",
             "|---|--:|--:|--:|---|",
             *rows,
             "",
-            f"Python {found['python']}, {versions}; {found['cores']} cores shared with other "
-            "work. Made by `python -m benchmarks.registry`.",
+            where,
+            "",
+            SHARED,
             "",
         ]
     )
