@@ -9,6 +9,7 @@ import pytest
 
 from upliftlab.data.engine import embedded
 from upliftlab.data.panel import NEVER
+from upliftlab.data.panel_grain import _beside
 from upliftlab.data.panel_orders import panel_from_orders
 from upliftlab.data.panel_table import read_panel
 from upliftlab.errors import DataError
@@ -287,3 +288,26 @@ def test_nothing_that_was_given_is_changed(engine):
 
     assert before == LINES.to_pylist()
     assert set(REFUNDS.column("order_id").to_pylist()) == {"O1", "O3"}
+
+
+def test_what_is_kept_beside_the_units_is_told(engine, small):
+    """The share of kept sales that no unit's extra profit can hold."""
+    told = _beside(engine, small)
+    kept = [name for name in small.components if name == "kept_sales"] or [
+        name for name in small.components if name.startswith("kept_")
+    ]
+    rows = engine.rows(small.shop)
+    inside = sum(row[name] for row in engine.rows(small.table) for name in kept)
+    by_part = {
+        part: sum(row[name] for row in rows if row["part"] == part for name in kept)
+        for part in {row["part"] for row in rows}
+    }
+    everything = inside + sum(by_part.values())
+
+    assert told == tuple(
+        f"{n / everything:.1%} of kept sales are {part}: what the change takes from them, or "
+        "brings them, is not in extra profit"
+        for part, n in sorted(by_part.items())
+        if n > 0
+    )
+    assert told

@@ -111,7 +111,9 @@ def test_the_page_shows_all_changes_side_by_side_and_one_by_one(found):
     page = render_html(found)
     anchors = [part.partition('"')[0] for part in page.split(' id="')[1:]]
 
+    links = {part.partition('"')[0] for part in page.split(' href="#')[1:]}
     assert len(anchors) == len(set(anchors))
+    assert links <= set(anchors)
     for arm in ("organic_up", "ads_down", "dual"):
         assert f"{arm}: Over time" in page
     assert "beyond their sum" in page

@@ -184,3 +184,13 @@ def test_how_trends_may_differ_belongs_to_roll_outs():
     text = PLAN.replace("worth_it: 50", "worth_it: 50, trends_may_differ: 1")
     with pytest.raises(DefinitionError, match=r"decide\.trends_may_differ"):
         Experiment.from_text(text.replace("design: staggered", "design: geo"))
+
+
+def test_nothing_is_claimed_about_switching_everybody():
+    """cross_cluster_leak: a fifth of what switched creators take comes from other clusters."""
+    drawn = draw_creators(creator_preset("cross_cluster_leak", seed=2, clusters=16, creators=3))
+    found = check(creator_panel(drawn), "spill_over")
+
+    assert found.verdict == INFO
+    assert "Sales taken from creators of other mcns are not seen here" in found.message
+    assert "not of switching everybody" in found.message

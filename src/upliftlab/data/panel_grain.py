@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import ibis
 
     from upliftlab.data.engine import Engine
+    from upliftlab.data.panel_orders import OrderPanel
     from upliftlab.experiment import Experiment
 
 
@@ -170,7 +171,28 @@ def _from_orders(
         offset=how.offset,
         money=lines.money if lines else None,
     )
-    return book.table, book.components, book.notes
+    return book.table, book.components, (*book.notes, *_beside(engine, book))
+
+
+def _beside(engine: Engine, book: OrderPanel) -> tuple[str, ...]:
+    """Say how much of what was kept belongs to no unit, and is in nobody's extra profit."""
+    kept = [name for name in book.components if name.startswith("kept_")]
+    whole = [name for name in kept if name == "kept_sales"] or kept
+    if not whole:
+        return ()
+    total = sum(book.table[name].sum().cast("float64") for name in whole)
+    inside = engine.one(book.table.aggregate(n=total))["n"] or 0.0
+    by_part = book.shop.group_by("part").agg(
+        n=sum(book.shop[name].sum().cast("float64") for name in whole)
+    )
+    outside = {row["part"]: float(row["n"] or 0.0) for row in engine.rows(by_part)}
+    everything = inside + sum(outside.values())
+    return tuple(
+        f"{n / everything:.1%} of kept sales are {part}: what the change takes from them, or "
+        "brings them, is not in extra profit"
+        for part, n in sorted(outside.items())
+        if n > 0 and everything > 0
+    )
 
 
 def _waves(

@@ -55,7 +55,7 @@ def changes_section(analysis: Analysis) -> Section:
         shown = shown_money(one.effect, currency)
         pair = f"{called[one.one]} and {called[one.other]} together"
         rows.append(
-            Row(label=f"{pair}, beyond their sum", estimate=one.effect, text=shown.value)
+            Row(label="together, beyond their sum", estimate=one.effect, text=shown.value)
         )
         finding += f" {_beyond(pair, called[one.both], one, shown)}"
     return Section(
@@ -77,18 +77,18 @@ def changes_section(analysis: Analysis) -> Section:
     )
 
 
-def one_by_one(parts: tuple[Part, ...], called: str, key: str) -> tuple[Part, ...]:
+def one_by_one(parts: tuple[Part, ...], called: str, apart: str) -> tuple[Part, ...]:
     """Name parts, sections and charts of one change apart from those of the others."""
     return tuple(
         Part(
-            key=f"{part.key}-{key}",
+            key=f"{part.key}{apart}",
             title=f"{called}: {part.title}",
             sections=tuple(
                 replace(
                     section,
-                    key=f"{section.key}-{key}",
+                    key=f"{section.key}{apart}",
                     charts=tuple(
-                        replace(chart, name=f"{chart.name}-{key}") for chart in section.charts
+                        replace(chart, name=f"{chart.name}{apart}") for chart in section.charts
                     ),
                 )
                 for section in part.sections

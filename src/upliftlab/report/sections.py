@@ -51,6 +51,8 @@ def _of_changes(analysis: Analysis) -> tuple[Part, ...]:
     ordered = sorted(
         enumerate(analysis.changes), key=lambda one: one[1].profits[0].arm != first
     )
-    for i, each in ordered:
-        found += one_by_one(parts_of(each), called[each.profits[0].arm], str(i))
+    for place, (i, each) in enumerate(ordered):
+        # Links of the first screen lead to the first change, whose anchors keep their names.
+        apart = f"-{i}" if place else ""
+        found += one_by_one(parts_of(each), called[each.profits[0].arm], apart)
     return tuple(found)
