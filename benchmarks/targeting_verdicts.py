@@ -12,6 +12,7 @@ import json
 import os
 import platform
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,21 +22,27 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from scipy import special
 
 from upliftlab.data.score_table import ScoreTable
 from upliftlab.simulate import draw, preset
 from upliftlab.simulate.realised import unit_components
 from upliftlab.simulate.truths import unit_outcomes
 from upliftlab.targeting.asked import Ask
-from upliftlab.targeting.policy_tree import fit_tree
 from upliftlab.targeting.price_sheet import Prices, PriceSheet
+from upliftlab.targeting.ranking import covariance
 from upliftlab.targeting.run import RULE, learned_case
+from upliftlab.targeting.taught import taught_by
 from upliftlab.targeting.value import forward_value, pooled_value, value_of
+from upliftlab.targeting.worths import picked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from upliftlab.stats.estimate import Estimate
+    from upliftlab.targeting.run import Case
 
     Floats = NDArray[np.float64]
     Array = NDArray[Any]
@@ -46,18 +53,19 @@ STATE = ROOT / "benchmarks" / ".state" / "targeting"
 DOCS = ROOT / "docs" / "certify"
 LEVEL = 0.90
 N = 4_000
+PEOPLE = 20_000
 FEATURES = (
     "is_new_customer", "is_member", "recency_days", "frequency_365", "coupon_share_365",
     "watch_minutes_28",
 )  # fmt: skip
 
-# Strength 1 is a gain of about one standard error of the split's value.
+# Weak: the best rule earns one standard error of the exported rule's value (column "gain, SE").
 COVERAGE = {
     "none": {"strength": 0.0},
-    "weak": {"strength": 1.0},
+    "weak": {"strength": 1.1},
     "strong": {"strength": 6.0},
     "none, in 500 clusters": {"strength": 0.0, "clusters": 500},
-    "weak, in 500 clusters": {"strength": 1.0, "clusters": 500},
+    "weak, in 500 clusters": {"strength": 1.3, "clusters": 500},
     "strong, in 500 clusters": {"strength": 6.0, "clusters": 500},
 }
 STUDIES: dict[str, dict[str, Any]] = {
@@ -65,9 +73,25 @@ STUDIES: dict[str, dict[str, Any]] = {
         f"coverage, {name}": {"kind": "coverage", "runs": 2_000, "chunk": 100, **each}
         for name, each in COVERAGE.items()
     },
-    "verdict, no difference": {"kind": "flat", "runs": 1_000, "chunk": 10, "n": 10_000},
-    "verdict, targeting_pays": {"kind": "pays", "runs": 50, "chunk": 2, "n": 800_000},
+    **{
+        f"plan, {name}": {"kind": "plan", "runs": 400, "chunk": 20, **each}
+        for name, each in COVERAGE.items()
+    },
+    "verdict, no difference": {"kind": "flat", "runs": 1_000, "chunk": 20, "n": 4_000},
+    "verdict, targeting_pays": {"kind": "pays", "runs": 20, "chunk": 1, "n": 800_000},
+    "value, targeting_pays": {"kind": "pays", "runs": 50, "chunk": 2, "n": 200_000},
 }
+
+# The only component is profit, and the treatment's money is in it.
+SHEET = PriceSheet(
+    arms=("none", "coupon"),
+    names=("profit",),
+    profit=Prices(rates=np.ones((2, 1)), constant=np.zeros(2)),
+    cost=Prices(rates=np.zeros((2, 1)), constant=np.zeros(2)),
+    gmv=None,
+    whose="",
+    counts={},
+)
 
 
 def main() -> None:
@@ -79,11 +103,12 @@ def main() -> None:
     asked = parser.parse_args()
     STATE.mkdir(parents=True, exist_ok=True)
     tasks = [
-        (name, begin, min(begin + study["chunk"], round(study["runs"] * asked.scale)))
+        (name, begin, begin + study["chunk"])
         for name, study in STUDIES.items()
         if asked.only in name
-        for begin in range(0, round(study["runs"] * asked.scale), study["chunk"])
+        for begin in range(0, max(1, round(study["runs"] * asked.scale)), study["chunk"])
     ]
+    tasks.sort(key=lambda task: task[1] / STUDIES[task[0]]["runs"])
     with ProcessPoolExecutor(max_workers=asked.workers) as pool:
         for name, begin, _ in pool.map(_chunk, tasks):
             print(f"{name}: {begin} done", flush=True)
@@ -94,7 +119,12 @@ def _chunk(task: tuple[str, int, int]) -> tuple[str, int, int]:
     name, begin, end = task
     place = STATE / f"{name.replace(', ', '-').replace(' ', '_')}-{begin}-{end}.json"
     if not place.exists():
-        run = {"coverage": coverage_run, "flat": flat_run, "pays": pays_run}
+        run = {
+            "coverage": coverage_run,
+            "plan": plan_run,
+            "flat": flat_run,
+            "pays": pays_run,
+        }
         study = STUDIES[name]
         rows = [run[study["kind"]](study, seed) for seed in range(begin, end)]
         part = place.with_suffix(".part")
@@ -107,43 +137,105 @@ def coverage_run(study: dict[str, Any], seed: int) -> dict[str, float]:
     """One draw of trap T4's process: does each interval hold its rule's true value?"""
     rng = np.random.default_rng(10_000 + seed)
     x, arm, y, cluster = zero_inflated(study, rng)
+    people, true_tau = population(study)
     worth = known_scores(x, arm, y, cluster, rng)
-    # A large population of its own, so that the truth is not blurred by the units drawn.
-    people = np.random.default_rng(1).normal(size=(100_000, 5)).astype(np.float32)
-    true_tau = _tau(study, people)
+    half = rng.permutation(500 if cluster is not None else N) % 2 == 0
+    taught = half[cluster] if cluster is not None else half
 
     def learn(rows: Array) -> Rule:
-        design = np.column_stack([np.ones(len(rows)), x[rows]])
-        beta = np.linalg.lstsq(design, worth[rows, 1] - worth[rows, 0], rcond=None)[0]
+        beta = _least_squares(x[rows], worth[rows, 1] - worth[rows, 0])
         return lambda who: (beta[0] + who @ beta[1:] > 0).astype(np.intp)
 
     def by_rows(rows: Array) -> Rule:
         rule = learn(rows)
         return lambda at: rule(x[at])
 
-    out: dict[str, float] = {}
-    half = rng.permutation(500 if cluster is not None else N) % 2 == 0
-    taught = half[cluster] if cluster is not None else half
-    rows = np.flatnonzero(taught)
-    rules = {
-        "linear": learn(rows),
-        "tree": fit_tree(x[rows], worth[rows], depth=2, least=0.05).arms_of,
+    rule = learn(np.flatnonzero(taught))
+    found = value_of(rule(x), worth, learned_on=taught, valued_on=~taught, cluster=cluster,
+                     level=LEVEL).value  # fmt: skip
+    out = {
+        "best": float(true_tau.clip(min=0).mean()),
+        "split covered": _holds(found, float((rule(people) * true_tau).mean())),
+        "split width": _width(found),
     }
-    for name, rule in rules.items():
-        found = value_of(rule(x), worth, learned_on=taught, valued_on=~taught, cluster=cluster,
-                         level=LEVEL).value  # fmt: skip
-        true = float((rule(people) * true_tau).mean())
-        # What a rule that treats nobody earns is known exactly.
-        out[f"{name} covered"] = float(not found.excludes(true) or found.std_error == 0)
-        out[f"{name} width"] = 2 * found.std_error
-    for name, valued in (("pooled", pooled_value), ("forward", forward_value)):
+    ways = {"pooled": pooled_value}
+    if study["strength"] == 0:
+        ways["forward"] = forward_value
+    for name, valued in ways.items():
         found = valued(by_rows, worth, cluster=cluster, seed=seed, level=LEVEL).value
-        out[f"{name} width"] = 2 * found.std_error
+        out[f"{name} width"] = _width(found)
         if study["strength"] == 0:
-            out[f"{name} covered"] = float(not found.excludes(0.0))
-    best = float(true_tau.clip(min=0).mean())
-    out["gain in SE"] = best / max(out["linear width"] / 2, 1e-9)
+            out[f"{name} covered"] = _holds(found, 0.0)
     return out
+
+
+def plan_run(study: dict[str, Any], seed: int) -> dict[str, float]:
+    """Intervals of a plan's rules, by the code that makes the page: scores, split, choice."""
+    x, arm, y, cluster = zero_inflated(study, np.random.default_rng(90_000 + seed))
+    people, true_tau = population(study)
+    table = table_of({f"x{j}": x[:, j] for j in range(5)}, y, arm, cluster)
+    ask = Ask(shares=(0.5, 0.5), rule="choose", learner="fast", level=LEVEL, seed=seed)
+    case = learned_case(table, ask, SHEET, lambda _: None)
+    taught = case.taught
+    tried = next(each for each in case.learned() if each.name == taught.chosen)
+    true = float((taught.rules[taught.chosen].arms_of(people) * true_tau).mean())
+    constant = float(taught.best * true_tau.mean())
+    is_rule = case.verdict(tried) == RULE
+    named = next(each for each in case.constants() if each.name == case.constant)
+    return {
+        "plan covered": _holds(tried.value, true),
+        "lead covered": _holds(tried.against_best, true - constant),
+        "plan width": _width(tried.value),
+        "is rule": float(is_rule),
+        "page covered": _holds(tried.value, true) if is_rule else _holds(named.value, constant),
+        "pooled width": _swapped(case, ask),
+    }
+
+
+@cache
+def _people() -> NDArray[np.float32]:
+    """A population of its own, evenly spread where effects differ: the truth is exact."""
+    people = np.random.default_rng(1).normal(size=(PEOPLE, 5)).astype(np.float32)
+    people[:, 0] = special.ndtri((np.arange(PEOPLE) + 0.5) / PEOPLE)
+    return people
+
+
+def population(study: dict[str, Any]) -> tuple[NDArray[np.float32], Floats]:
+    """Everybody's columns, and what the treatment truly adds."""
+    return _people(), _tau(study, _people())
+
+
+def _least_squares(x: Array, y: Array) -> Floats:
+    design = np.column_stack([np.ones(len(x)), x]).astype(np.float64)
+    found: Floats = np.linalg.solve(design.T @ design, design.T @ y)
+    return found
+
+
+def _swapped(case: Case, ask: Ask) -> float:
+    """Width of pooled cross-fitting: each half values the rule of the other."""
+    back = taught_by(case.second.material, ask)
+    gains, groups = [], []
+    for half, taught in ((case.second, case.taught), (case.first, back)):
+        value = half.material.profit.value
+        given = taught.rules[taught.chosen].arms_of(half.material.x)
+        gains.append(picked(value, given) - value[:, 0])
+        groups.append(half.table.cluster)
+    gain = np.concatenate(gains)
+    cluster = None if groups[0] is None else np.concatenate(groups)
+    found, _ = covariance(gain - gain.mean(), cluster)
+    return 2 * float(found[0, 0]) ** 0.5
+
+
+def _holds(found: Estimate, true: float) -> float:
+    """Whether an interval holds a value; what a rule that treats nobody earns is exact."""
+    if not found.std_error > 0:
+        return float(found.estimate == true)
+    return float(not found.excludes(true))
+
+
+def _width(found: Estimate) -> float:
+    """Twice the standard error; 0 where the value is exact."""
+    return 2 * found.std_error if found.std_error > 0 else 0.0
 
 
 def zero_inflated(study: dict[str, Any], rng: np.random.Generator) -> tuple[Any, ...]:
@@ -174,12 +266,11 @@ def known_scores(
     """Cross-fitted scores with the designed probability of one half."""
     groups = np.arange(N) if cluster is None else cluster
     fold = rng.permutation(int(groups.max()) + 1)[groups] % 2
-    design = np.column_stack([np.ones(N), x])
     worth = np.empty((N, 2))
     for f in range(2):
         rows, rest = fold != f, fold == f
-        beta = np.linalg.lstsq(design[rows], y[rows], rcond=None)[0]
-        m = design[rest] @ beta
+        beta = _least_squares(x[rows], y[rows])
+        m = beta[0] + x[rest] @ beta[1:]
         for a in range(2):
             worth[rest, a] = m + (arm[rest] == a) * (y[rest] - m) / 0.5
     return worth
@@ -208,23 +299,21 @@ def pays_run(study: dict[str, Any], seed: int) -> dict[str, float]:
     return _decided(table, both - both[:, :1], seed)
 
 
-def table_of(columns: dict[str, Array], profit: Array, arm: Array) -> ScoreTable:
+def table_of(
+    columns: dict[str, Array], profit: Array, arm: Array, cluster: Array | None = None
+) -> ScoreTable:
     """Units whose only component is their profit."""
     return ScoreTable(
         features=columns, y=np.asarray(profit, dtype=np.float32)[:, None],
         components=("profit",), idle=(), arm=arm.astype(np.int8), arms=("none", "coupon"),
-        stratum=None, strata=(), cluster=None, total=len(arm),
+        stratum=None, strata=(), cluster=cluster, total=len(arm),
     )  # fmt: skip
 
 
 def _decided(table: ScoreTable, effect: Floats, seed: int) -> dict[str, float]:
     """Verdict, and the true value of what ships, of what was tried, and of a response model."""
-    one = Prices(rates=np.ones((2, 1)), constant=np.zeros(2))
-    none = Prices(rates=np.zeros((2, 1)), constant=np.zeros(2))
-    sheet = PriceSheet(arms=table.arms, names=table.components, profit=one, cost=none, gmv=None,
-                       whose="", counts={})  # fmt: skip
     ask = Ask(shares=(0.5, 0.5), rule="choose", learner="fast", level=0.95, seed=seed)
-    case = learned_case(table, ask, sheet, lambda _: None)
+    case = learned_case(table, ask, SHEET, lambda _: None)
     tried = next(r for r in case.learned() if r.name == case.taught.chosen)
     verdict = case.verdict(tried)
     x = case.encoding.matrix(table.features)
@@ -244,7 +333,8 @@ def _decided(table: ScoreTable, effect: Floats, seed: int) -> dict[str, float]:
         "best": best,
         "response": thumb.value.estimate,
         "tried": tried.value.estimate,
-        "std_error": tried.against_best.std_error,
+        "lead_error": _width(tried.against_best) / 2,
+        "effect_error": _width(case.constants()[1].value) / 2,
     }
 
 
@@ -319,7 +409,7 @@ def _verdict_row(name: str, rows: list[dict[str, float]]) -> str:
     mean = _means(rows)
     lead = np.array([row["learned"] for row in rows])
     low = lead.mean() - 1.96 * lead.std(ddof=1) / np.sqrt(len(lead))
-    loss = -mean["shipped"] / mean["std_error"]
+    loss = -mean["shipped"] / mean["effect_error"]
     return (
         f"| {name.removeprefix('verdict, ')} | {len(rows):,} | {STUDIES[name]['n']:,} | "
         f"{100 * mean['is rule']:.1f} % | {lead.mean():+.4f} | {low:+.4f} | {loss:.3f} | "

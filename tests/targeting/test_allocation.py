@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from scipy.optimize import LinearConstraint, milp
+from scipy.optimize import LinearConstraint, linprog, milp
 
 from upliftlab.errors import DesignError
 from upliftlab.targeting.allocation import Limit, allocate
@@ -99,3 +99,54 @@ def test_what_nobody_can_keep_is_said():
         allocate(
             np.zeros((10, 2)), [Limit(name="at least 5 new customers", use=-new, most=-0.5)]
         )
+
+
+def test_limits_that_fight_are_refused_by_name():
+    """Each could be kept alone; the budget buys fewer new customers than are asked."""
+    use = np.tile([0.0, 1.0], (50, 1))
+    limits = [
+        Limit(name="the budget", use=use, most=0.2),
+        Limit(name="at least 5 new customers", use=-use, most=-0.5),
+    ]
+
+    with pytest.raises(
+        DesignError,
+        match=r"keeps the budget and at least 5 new customers together: .* is passed",
+    ):
+        allocate(np.tile([0.0, 1.0], (50, 1)), limits)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_bound_is_that_of_the_linear_program(seed):
+    """Up to five limits, return and a floor for a segment among them; and it nearly is met."""
+    rng = np.random.default_rng(seed)
+    n, arms = 300, 3
+    gain, cost = rng.normal(0.1, 1.0, (n, arms)), rng.normal(0.4, 0.5, (n, arms))
+    new = rng.normal(0.1, 0.2, (n, arms))
+    treated = np.ones((n, arms))
+    for table in (gain, cost, new, treated):
+        table[:, 0] = 0.0
+    members = (rng.random(n) < 0.3)[:, None]
+    limits = [
+        Limit(name="budget", use=cost, most=0.05),
+        Limit(name="at_most", use=treated, most=0.35),
+        Limit(name="return", use=0.8 * cost - gain, most=0.0),
+        Limit(name="new", use=-new, most=-0.04),
+        Limit(name="members", use=-treated * members, most=-0.1),
+    ]
+    one_arm = np.kron(np.eye(n), np.ones(arms))
+    best = -linprog(
+        -gain.ravel() / n,
+        A_ub=np.stack([limit.use.ravel() / n for limit in limits]),
+        b_ub=[limit.most for limit in limits],
+        A_eq=one_arm,
+        b_eq=np.ones(n),
+        bounds=(0, 1),
+    ).fun
+
+    found = allocate(gain, limits)
+
+    assert found.bound == pytest.approx(best, abs=1e-4)
+    assert found.value > 0.98 * best
+    for limit in limits:
+        assert limit.use[np.arange(n), found.arm].mean() <= limit.most + 1e-9

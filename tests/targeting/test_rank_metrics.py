@@ -8,7 +8,12 @@ from hypothesis import given, settings, strategies as st
 
 from upliftlab.errors import DataError, UpliftlabError
 from upliftlab.targeting import gain_curves
-from upliftlab.targeting.gain_curves import cost_curve, gain_curve, toc_curve
+from upliftlab.targeting.gain_curves import (
+    budget_curve,
+    cost_curve,
+    gain_curve,
+    toc_curve,
+)
 from upliftlab.targeting.rank_metrics import (
     autoc,
     auuc,
@@ -432,3 +437,51 @@ def test_influence_adds_up_to_nothing(rows, k):
     for metric in ("autoc", "qini", "auuc", "uplift_at_k", "profit_at_k"):
         _, moved = influence(metric, psi, priority, k=k)
         assert abs(moved.sum()) < 1e-7 * (1 + np.abs(moved).sum())
+
+
+def frontier_hits(runs, clusters=None, n=2_000):
+    """Share of runs in which 90 % intervals hold the true frontier at the money spent."""
+    shares = np.array([0.2, 0.4, 0.6, 0.8])
+    q = np.linspace(0, 1, 4_001)
+    gained, spent = 2 * (1 - (1 - q) ** 2) - q, q + (1 - (1 - q) ** 2) / 2
+    slope = (4 * (1 - shares) - 1) / (2 - shares)
+    hits = np.zeros((2, len(shares)))
+    for seed in range(runs):
+        rng = np.random.default_rng(seed)
+        u = rng.random(n)
+        member = None if clusters is None else rng.integers(0, clusters, n)
+        shock = 0.0 if clusters is None else rng.normal(0, 0.7, clusters)[member]
+        psi = 4 * u - 1 + rng.normal(0, 3.0, n)
+        cost = 1 + u + shock + rng.normal(0, 4.0, n)
+        asked = {"shares": shares, "cluster": member, "level": 0.9}
+        at_share, at_money = (
+            gain_curve(psi, u, **asked), budget_curve(psi, cost, u, slope, **asked)
+        )  # fmt: skip
+        true = np.interp(gain_curve(cost, u, **asked).value, spent, gained)
+        for row, curve in enumerate((at_share, at_money)):
+            each = [curve.estimate(i) for i in range(len(shares))]
+            hits[row] += [not e.excludes(t) for e, t in zip(each, true, strict=True)]
+    return hits / runs
+
+
+@pytest.mark.parametrize("clusters", [None, 100])
+def test_at_given_money_the_error_counts_what_money_buys(clusters):
+    """Where costs are noisy, errors at a share cover the frontier too rarely at first."""
+    at_share, at_money = frontier_hits(120, clusters)
+
+    assert (at_money > 0.90 - 3 * 0.0274).all()
+    assert at_share[0] < 0.75
+
+
+def test_where_no_money_is_spent_the_error_is_that_of_the_value():
+    """Without a slope, and for a cost that is the same for all, nothing is added."""
+    rng = np.random.default_rng(2)
+    psi, priority = rng.normal(size=500), rng.normal(size=500)
+
+    free = budget_curve(psi, np.ones(500), priority, [np.nan, 2.0], shares=[0.3, 0.7])
+
+    value = gain_curve(psi, priority, shares=[0.3, 0.7])
+    assert free.value == pytest.approx(value.value)
+    assert free.std_error == pytest.approx(value.std_error)
+    with pytest.raises(UpliftlabError, match=r"slope has shape \(1,\); shares have \(2,\)"):
+        budget_curve(psi, np.ones(500), priority, [1.0], shares=[0.3, 0.7])

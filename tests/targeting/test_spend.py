@@ -101,3 +101,70 @@ def test_clusters_widen_the_error():
     together = replace(seen, cluster=member)
 
     assert spend("c", together).total.std_error > 2 * spend("c", seen).total.std_error
+
+
+def test_lost_profit_is_bounded_as_a_linear_program_says():
+    """Least and most profit of the buyers who would stay away, whoever they are."""
+    profit = np.array([1.0, 2.0, 3.0, 4.0, 8.0, -2.0, 5.0, 6.0])
+    bought = np.tile([True] * 8 + [False] * 2, 60)
+    money = np.tile(np.concatenate([profit, [0.0, 0.0]]), 60)
+    treated = np.repeat([False, True], 600)
+    found = spend(
+        "c",
+        Spent(
+            cost=np.zeros(1_200),
+            bought=np.concatenate([bought, np.arange(600) % 2 == 0]),
+            profit=np.concatenate([money, np.zeros(600)]),
+            treated=treated,
+            group=np.zeros(1_200, dtype=int),
+            weight=np.full(1_200, 2.0),
+        ),
+    )
+
+    def extreme(sign, share):
+        # Of ten control units eight buy; a share of units is kept away.
+        solved = linprog(
+            sign * profit / 10, A_eq=[np.full(8, 0.1)], b_eq=[share], bounds=(0, 1)
+        )
+        return sign * solved.fun
+
+    assert found.sleeping == pytest.approx((extreme(1, 0.3), extreme(-1, 0.5)))
+
+
+def test_the_interval_of_lost_profit_holds_it():
+    """Some are kept from buying; in 100 tests the 95 % range of the range holds the truth."""
+    held = sure = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        n = 4_000
+        treated = rng.random(n) < 0.5
+        anyway, away = rng.random(n) < 0.6, rng.random(n) < 0.5
+        profit = rng.gamma(4.0, 5.0, n)
+        bought = anyway & ~(treated & away)
+        found = spend(
+            "c",
+            Spent(
+                cost=np.zeros(n),
+                bought=bought,
+                profit=profit * bought,
+                treated=treated,
+                group=np.zeros(n, dtype=int),
+                weight=np.full(n, 2.0),
+            ),
+        )
+        # All who are kept away: 30 % of units, 20 each.
+        held += found.sleeping_interval[0] <= 6.0 <= found.sleeping_interval[1]
+        sure += found.sleeping[0] > 0
+
+    assert held >= 95
+    assert sure == 100
+
+
+def test_chance_alone_makes_no_sleeping_dogs():
+    """Ten groups in some of which fewer buy with the coupon: no least loss is claimed."""
+    claimed = [
+        spend("c", spent(np.random.default_rng(seed), n=4_000)[0]).sleeping[0] > 0
+        for seed in range(60)
+    ]
+
+    assert sum(claimed) <= 6

@@ -127,8 +127,9 @@ WHO_SHAPES: dict[str, Schema] = {
             "wasted": said("The amount if the coupon keeps nobody from buying.", _E),
             "later": said("Extra profit after the coupon's validity.", _E),
             "sleeping": said(
-                "Least and most lost on units that buy less because of it.", _RANGE
+                "Least and most lost on units that would buy only without it.", _RANGE
             ),
+            "sleeping_interval": said("Interval of that range.", _RANGE),
             "note": TEXT,
         }
     ),

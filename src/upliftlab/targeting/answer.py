@@ -175,7 +175,9 @@ class Spend:
         interval: Interval of the range at the plan's confidence.
         wasted: The amount if the coupon keeps nobody from buying; NaN where data contradict.
         later: Extra profit after the window in which the coupon was valid; NaN if unknown.
-        sleeping: Least and most profit lost on units that buy less because of it.
+        sleeping: Least and most profit lost on units that would buy only without it; the least
+            counts groups in which fewer buy with it beyond chance.
+        sleeping_interval: Interval of that range at the plan's confidence.
         note: What a reader must know.
     """
 
@@ -187,6 +189,7 @@ class Spend:
     wasted: Estimate
     later: Estimate
     sleeping: tuple[float, float] = (math.nan, math.nan)
+    sleeping_interval: tuple[float, float] = (math.nan, math.nan)
     note: str = ""
 
 

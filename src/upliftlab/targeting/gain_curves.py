@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,19 +25,22 @@ from upliftlab.targeting.ranking import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
     from upliftlab.stats.estimate import Estimate
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
+    Moving = tuple[Floats, Floats]
 
 COST_FALLS = "extra cost falls along the order: no curve against cost"
 NO_COST = "extra cost of treating everybody is not clearly above 0"
 NO_VALUE = "extra value of treating everybody is not clearly above 0: nothing to divide by"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Curve:
     """A curve over the share of units treated, with the band of the whole.
 
@@ -44,15 +48,19 @@ class Curve:
         name: What is shown.
         share: Share of units treated, rising, shape [m].
         joint: The values with their covariance.
-        critical: Standard errors that the band reaches; NaN where nothing varies.
         level: Confidence level of the pointwise intervals and of the band.
     """
 
     name: str
     share: Floats
     joint: Joint
-    critical: float
     level: float
+
+    @cached_property
+    def critical(self) -> float:
+        """Standard errors that the band reaches; NaN where nothing varies."""
+        known = bool(np.isfinite(self.joint.cov).all())
+        return self.joint.max_t(level=self.level) if known else float("nan")
 
     @property
     def value(self) -> Floats:
@@ -156,7 +164,7 @@ def gain_curve(
     """
     grid, ranking = _shares(shares), Ranking.of(priority)
     joint = _gains(ranking, column(psi, "psi", ranking.n), grid, cluster)
-    return _banded("gain", grid, joint, level)
+    return Curve(name="gain", share=grid, joint=joint, level=level)
 
 
 def toc_curve(
@@ -189,7 +197,7 @@ def toc_curve(
     joint.value[grid == 1] = 0.0
     spread = np.diag(gains.cov)
     _steady(joint.cov, spread[:-1] / grid**2 + spread[-1])
-    return _banded("toc", grid, joint, level)
+    return Curve(name="toc", share=grid, joint=joint, level=level)
 
 
 def cost_curve(
@@ -235,11 +243,59 @@ def cost_curve(
         area = undefined(area.name, COST_FALLS, level=level)
         aucc = undefined(aucc.name, COST_FALLS, level=level)
     return CostCurve(
-        value=_banded("gain", grid, gains, level),
-        cost=_banded("cost", grid, costs, level),
+        value=Curve(name="gain", share=grid, joint=gains, level=level),
+        cost=Curve(name="cost", share=grid, joint=costs, level=level),
         area=area,
         aucc=aucc,
     )
+
+
+def budget_curve(
+    psi: ArrayLike,
+    cost: ArrayLike,
+    priority: ArrayLike,
+    slope: ArrayLike,
+    *,
+    shares: ArrayLike | None = None,
+    cluster: ArrayLike | None = None,
+    level: float = 0.95,
+) -> Curve:
+    """Return extra value at the money that each share is measured to cost.
+
+    The share that a budget pays for is itself estimated: where more was spent by chance, the
+    same budget reaches fewer. The error at a budget is therefore that of value less slope times
+    cost, not that of the value at a share.
+
+    Args:
+        psi: Score of the extra value of treating each unit, in minor units, shape [n].
+        cost: Score of the extra cost, in minor units, shape [n].
+        priority: Shape [n]; higher is treated earlier.
+        slope: Extra value of the next unit of money at each share, shape [m]; NaN where it
+            does not exist, and then the error is that of the value at the share.
+        shares: Shares of units treated, shape [m]; by default 1%, 2%, ..., 100%.
+        cluster: Units that were assigned together, shape [n].
+        level: Confidence level.
+
+    Returns:
+        The curve of ``gain_curve`` with intervals and band for its height at given money.
+
+    References:
+        Sverdrup, Wu, Athey and Wager (2025), *Journal of Computational and Graphical
+        Statistics*, where costs are known; Serfling (1980), section 3.3 (the delta method).
+
+    Examples:
+        >>> scores = np.array([4.0, 1.0, 3.0, 0.0] * 50)
+        >>> known = budget_curve(scores, np.ones(200), scores, [3.0], shares=[0.5])
+        >>> known.value.tolist(), f"{known.std_error[0]:.3f}"
+        ([1.75], '0.031')
+    """
+    grid, ranking = _shares(shares), Ranking.of(priority)
+    value, spent = column(psi, "psi", ranking.n), column(cost, "cost", ranking.n)
+    rate = np.nan_to_num(np.asarray(slope, dtype=float))
+    if rate.shape != grid.shape:
+        raise UpliftlabError(f"slope has shape {rate.shape}; shares have {grid.shape}.")
+    joint = _gains(ranking, value, grid, cluster, (spent, rate))
+    return Curve(name="gain", share=grid, joint=joint, level=level)
 
 
 def _shares(shares: ArrayLike | None) -> Floats:
@@ -251,45 +307,52 @@ def _shares(shares: ArrayLike | None) -> Floats:
     return grid
 
 
-def _banded(name: str, grid: Floats, joint: Joint, level: float) -> Curve:
-    known = bool(np.isfinite(joint.cov).all())
-    critical = joint.max_t(level=level) if known else float("nan")
-    return Curve(name=name, share=grid, joint=joint, critical=critical, level=level)
-
-
-def _gains(ranking: Ranking, score: Floats, grid: Floats, cluster: ArrayLike | None) -> Joint:
+def _gains(
+    ranking: Ranking,
+    score: Floats,
+    grid: Floats,
+    cluster: ArrayLike | None,
+    priced: tuple[Floats, Floats] | None = None,
+) -> Joint:
     """Gains at all shares with their covariance, from sums over pieces of the order.
 
-    Each unit's influence at share q is part_q (score - margin_q), less its mean. Units between
-    two margins, or of one block of equals that a margin cuts, have the same parts: a piece.
+    Each unit's influence at share q is part_q (score - margin_q), less its mean; at given money
+    that of the cost, times the slope, is taken off. Units between two margins, or of one block
+    of equals that a margin cuts, have the same parts: a piece.
     """
+    piece, part = _pieces(ranking, grid)
+    of_unit = np.repeat(piece, ranking.sizes)
     middle = float(score.mean())
     sums = ranking.block_sums(score - middle)
-    cumulated = np.append(0.0, np.cumsum(np.repeat(sums / ranking.sizes, ranking.sizes)))
-    margin = margin_effect(ranking, cumulated, grid)
-    piece, part = _pieces(ranking, grid)
-    size = np.bincount(piece, weights=ranking.sizes)
-    total = np.bincount(piece, weights=sums)
-    centre = part @ total / ranking.n - margin * (part @ size) / ranking.n
-    of_unit = np.repeat(piece, ranking.sizes)
-    sorted_score = score[ranking.order] - middle
+    value = part @ np.bincount(piece, weights=sums) / ranking.n + grid * middle
+    # What a unit moves by is the sum of weight x score over these, [m] weights each.
+    one, margin, moving = np.ones(len(grid)), np.zeros(len(grid)), []
+    for each, weight in ((score, one), *(() if priced is None else ((priced[0], -priced[1]),))):
+        around = each - each.mean()
+        spread = np.repeat(ranking.block_sums(around) / ranking.sizes, ranking.sizes)
+        margin += weight * margin_effect(ranking, np.append(0.0, np.cumsum(spread)), grid)
+        moving.append((around[ranking.order], weight))
+    moving.append((np.ones(ranking.n), -margin))
     if cluster is None:
-        squares = np.bincount(of_unit, weights=sorted_score**2)
-        crossed = margin[:, None] * ((part * total) @ part.T)
-        meat = (part * squares) @ part.T - crossed - crossed.T
-        meat += np.outer(margin, margin) * ((part * size) @ part.T)
-        meat -= ranking.n * np.outer(centre, centre)
-        groups = ranking.n
+        meat, groups = _unit_meat(of_unit, moving, part), ranking.n
     else:
         codes, groups = cluster_codes(cluster, ranking.n)
-        meat = _clustered_meat(
-            codes[ranking.order], of_unit, sorted_score, part, (margin, centre)
-        )
+        meat = _clustered_meat(codes[ranking.order], of_unit, moving, part)
     cov, df = corrected(meat, n=ranking.n, groups=groups)
     _steady(cov, np.full(len(grid), float(np.mean(score**2)) / ranking.n))
-    value = part @ total / ranking.n + grid * middle
     names = tuple(f"{100 * share:g}%" for share in grid)
     return Joint(names=names, value=value, cov=cov, df=np.full(len(grid), df))
+
+
+def _unit_meat(piece: Ints, moving: Sequence[Moving], part: Floats) -> Floats:
+    """Sum over units of the outer product of their influences."""
+    n, meat, centre = len(piece), np.zeros((len(part), len(part))), np.zeros(len(part))
+    for first, its_weight in moving:
+        centre += its_weight * (part @ np.bincount(piece, weights=first)) / n
+        for second, other_weight in moving:
+            sums = np.bincount(piece, weights=first * second)
+            meat += np.outer(its_weight, other_weight) * ((part * sums) @ part.T)
+    return meat - n * np.outer(centre, centre)
 
 
 def _steady(cov: Floats, scale: Floats) -> None:
@@ -315,26 +378,24 @@ def _pieces(ranking: Ranking, grid: Floats) -> tuple[Ints, Floats]:
     return piece, part
 
 
-def _clustered_meat(
-    codes: Ints, piece: Ints, score: Floats, part: Floats, offsets: tuple[Floats, Floats]
-) -> Floats:
+def _clustered_meat(codes: Ints, piece: Ints, moving: Sequence[Moving], part: Floats) -> Floats:
     """Sum over clusters of the outer product of their summed influences, a few at a time."""
-    margin, centre = offsets
+    n = len(codes)
     by_cluster = np.argsort(codes, kind="stable")
-    codes, piece, score = codes[by_cluster], piece[by_cluster], score[by_cluster]
+    codes, piece = codes[by_cluster], piece[by_cluster]
+    scores = [(score[by_cluster], weight) for score, weight in moving]
+    centre = sum(w * (part @ np.bincount(piece, weights=s)) / n for s, w in scores)
     pieces = part.shape[1]
     step = max(1, ROWS_AT_ONCE // pieces)
-    meat = np.zeros((len(margin), len(margin)))
+    meat = np.zeros((len(part), len(part)))
     for start in range(0, int(codes[-1]) + 1, step):
         low, high = np.searchsorted(codes, [start, start + step])
         count = int(codes[high - 1]) - start + 1
         cell = (codes[low:high] - start) * pieces + piece[low:high]
-        length = count * pieces
-        units = np.bincount(cell, minlength=length).reshape(count, pieces)
-        sums = np.bincount(cell, weights=score[low:high], minlength=length)
-        moved = _treated(sums.reshape(count, pieces), part)
-        moved -= _treated(units, part) * margin
-        moved -= np.outer(units.sum(axis=1), centre)
+        moved = -np.outer(np.bincount(codes[low:high] - start, minlength=count), centre)
+        for score, weight in scores:
+            sums = np.bincount(cell, weights=score[low:high], minlength=count * pieces)
+            moved += weight * _treated(sums.reshape(count, pieces), part)
         meat += moved.T @ moved
     return meat
 

@@ -13,7 +13,7 @@ from upliftlab.targeting.answer import Conflict, CurvePoint, Frontier
 from upliftlab.targeting.calibration import best_linear_predictor
 from upliftlab.targeting.dialects import cross_walk
 from upliftlab.targeting.fast_dr import fit_fast_dr
-from upliftlab.targeting.gain_curves import cost_curve, gain_curve
+from upliftlab.targeting.gain_curves import budget_curve, cost_curve, gain_curve
 from upliftlab.targeting.groups import clan, gates, membership
 from upliftlab.targeting.taught import arms_by
 from upliftlab.targeting.worths import inside_mean, joint_of, picked
@@ -99,9 +99,17 @@ def by_budget(view: View) -> Frontier | None:
     """What each budget earns, best first by predicted gain."""
     if not view.cost.any():
         return None
-    found = _cost_curve(view, view.priority)
+    cluster, level = view.held.profit.cluster, view.ask.level
+    found = cost_curve(
+        view.gain, view.cost, view.priority, shares=SHARES, cluster=cluster, level=level
+    )
+    margin = _margins(found.value.value, found.cost.value)
+    earned = budget_curve(
+        view.gain, view.cost, view.priority, margin, shares=SHARES, cluster=cluster, level=level
+    )
+    found = replace(found, value=earned)
     eligible = view.held.eligible or len(view.held)
-    points = _scaled(found, eligible)
+    points = _scaled(found, margin, eligible)
     value = found.value.value
     best = int(np.argmax(value))
     return Frontier(
@@ -115,16 +123,8 @@ def by_budget(view: View) -> Frontier | None:
     )
 
 
-def _cost_curve(view: View, priority: Floats) -> CostCurve:
-    return cost_curve(
-        view.gain, view.cost, priority, shares=SHARES, cluster=view.held.profit.cluster,
-        level=view.ask.level,
-    )  # fmt: skip
-
-
-def _scaled(found: CostCurve, eligible: int) -> tuple[CurvePoint, ...]:
+def _scaled(found: CostCurve, margin: Floats, eligible: int) -> tuple[CurvePoint, ...]:
     """Points over all eligible units, with what the next unit of money brings."""
-    margin = _margins(found.value.value, found.cost.value)
     points = []
     for i, point in enumerate(found.points()):
         spend = point.spend or interval("spend", point.x, 0.0)

@@ -171,22 +171,25 @@ def _two_deep(codes: Codes, money: list[Floats], fewest: int) -> _Branch:
     """The best tree of depth two: every first split with the best split of either side."""
     columns = len(codes)
     bins = [int(code.max()) + 1 for code in codes]
-    best = [[[_Branch(-np.inf)] * (bins[i] - 1) for i in range(columns)] for _ in range(2)]
+    best = [[_Sides.of(bins[i] - 1) for i in range(columns)] for _ in range(2)]
     for i in range(columns):
         for j in range(i, columns):
             table = _two_way(codes, money, (i, j), (bins[i], bins[j]))
             for first, second, found in ((i, j, table), (j, i, table.transpose(1, 0, 2))):
                 for side in range(2):
-                    _second(best[side][first], found, second, fewest, side)
+                    best[side][first].better(found, second, fewest, side)
                 if i == j:
                     break
-    top = _Branch(-np.inf)
+    top, at = -np.inf, (0, 0)
     for i in range(columns):
-        for b in range(bins[i] - 1):
-            left, right = best[0][i][b], best[1][i][b]
-            if left.earned + right.earned > top.earned + _TINY:
-                top = _split(left.earned + right.earned, i, b, left, right)
-    return top
+        both = best[0][i].earned + best[1][i].earned
+        for b in np.flatnonzero(both > top + _TINY):
+            if both[b] > top + _TINY:
+                top, at = float(both[b]), (i, int(b))
+    if not np.isfinite(top):
+        return _Branch(-np.inf)
+    i, b = at
+    return _split(top, i, b, best[0][i].branch(b), best[1][i].branch(b))
 
 
 def _two_way(
@@ -203,33 +206,69 @@ def _two_way(
     return cumulated
 
 
-def _second(best: list[_Branch], table: Floats, column: int, fewest: int, side: int) -> None:
-    """Better each first split's side, left (0) or right (1), by a split on this column."""
-    inside = table[:-1] if side == 0 else table[-1:] - table[:-1]
-    left, whole = inside[:, :-1], inside[:, -1:]
-    right = whole - left
-    earned = left[:, :, :-1].max(axis=2) + right[:, :, :-1].max(axis=2)
-    earned[(left[:, :, -1] < fewest) | (right[:, :, -1] < fewest)] = -np.inf
-    for b in range(len(inside)):
-        sums = whole[b, 0]
-        if sums[-1] < fewest:
-            continue
-        alone = _end(sums[:-1])
-        found = alone
-        if earned.shape[1]:
-            c = int(np.argmax(earned[b]))
-            if np.isfinite(earned[b, c]):
-                split = _split(
-                    float(earned[b, c]),
-                    column,
-                    c,
-                    _end(left[b, c, :-1]),
-                    _end(right[b, c, :-1]),
-                )
-                found = _simpler(alone, split)
-        best[b] = (
-            found if best[b].arm < 0 and best[b].sides is None else _simpler(best[b], found)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Sides:
+    """For each first split on one column, the best split of one of its sides.
+
+    Attributes:
+        earned: Shape (B,); minus infinity where the side is too small.
+        column: Of the second split; ``LEAF`` where the side is better left whole.
+        bin: Of the second split.
+        arms: Of its ends; where there is none the first is the arm of the whole side, (B, 2).
+    """
+
+    earned: Floats
+    column: NDArray[np.intp]
+    bin: NDArray[np.intp]
+    arms: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, splits: int) -> _Sides:
+        """Nothing looked at yet."""
+        return cls(
+            earned=np.full(splits, -np.inf),
+            column=np.full(splits, LEAF, dtype=np.intp),
+            bin=np.zeros(splits, dtype=np.intp),
+            arms=np.zeros((splits, 2), dtype=np.intp),
         )
+
+    def better(self, table: Floats, column: int, fewest: int, side: int) -> None:
+        """Better each first split's side, left (0) or right (1), by a split on this column."""
+        inside = table[:-1] if side == 0 else table[-1:] - table[:-1]
+        left, whole = inside[:, :-1], inside[:, -1]
+        fresh = np.flatnonzero(np.isinf(self.earned) & (whole[:, -1] >= fewest))
+        self.earned[fresh] = whole[fresh, :-1].max(axis=1)
+        self.arms[fresh, 0] = whole[fresh, :-1].argmax(axis=1)
+        if not left.shape[1]:
+            return
+        right = whole[:, None] - left
+        earned = _most(left) + _most(right)
+        earned[(left[:, :, -1] < fewest) | (right[:, :, -1] < fewest)] = -np.inf
+        at = earned.argmax(axis=1)
+        most = earned[np.arange(len(at)), at]
+        known = np.flatnonzero(np.isfinite(self.earned) & np.isfinite(most))
+        least = self.earned[known] + _TINY * np.maximum(1.0, np.abs(self.earned[known]))
+        rows = known[most[known] > least]
+        self.earned[rows], self.column[rows], self.bin[rows] = most[rows], column, at[rows]
+        self.arms[rows, 0] = left[rows, at[rows], :-1].argmax(axis=1)
+        self.arms[rows, 1] = right[rows, at[rows], :-1].argmax(axis=1)
+
+    def branch(self, b: int) -> _Branch:
+        """The best subtree of one first split's side; what its ends earn is not needed."""
+        first, second = (_Branch(np.nan, arm=int(arm)) for arm in self.arms[b])
+        if self.column[b] == LEAF:
+            return first
+        return _split(
+            float(self.earned[b]), int(self.column[b]), int(self.bin[b]), first, second
+        )
+
+
+def _most(table: Floats) -> Floats:
+    """What the best arm earns: its sums stand before the count."""
+    best = table[..., 0]
+    for a in range(1, table.shape[-1] - 1):
+        best = np.maximum(best, table[..., a])
+    return best
 
 
 def _looked_into(

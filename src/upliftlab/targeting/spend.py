@@ -31,6 +31,7 @@ ASSUMES = (
     "The single amount assumes that the coupon keeps nobody from buying and that, among alike "
     "buyers, those who would have bought anyway use as much of it as others."
 )
+ENDS = ("low", "high")
 FEWEST = 50
 """Units of either arm below which a group is put together with the next."""
 
@@ -97,19 +98,26 @@ def spend(
     if any(seen.treated[inside].all() or not seen.treated[inside].any() for inside in groups):
         # Groups that tell the arm were not known before it: one group is still right.
         groups = [np.ones(len(seen.group), dtype=bool)]
-    parts = [_group(seen, inside) for inside in groups]
-    total, low, high, point = (_added(parts, i) for i in range(4))
-    wide = [_estimate(name, each, seen.cluster, level)
-            for name, each in (("low", low), ("high", high))]  # fmt: skip
+    parts = [_group(seen, inside, len(groups)) for inside in groups]
+    total, low, high, point, least, most = (_added(parts, i) for i in range(6))
+    wide, kept_away = (
+        [
+            _estimate(name, each, seen.cluster, level)
+            for name, each in zip(ENDS, pair, strict=True)
+        ]
+        for pair in ((low, high), (least, most))
+    )
+    reach = _reach(wide[0], wide[1], level)
     return Spend(
         arm=arm,
         total=_estimate("coupon money", total, seen.cluster, level),
         wasted_low=wide[0].estimate,
         wasted_high=wide[1].estimate,
-        interval=_reach(wide[0], wide[1], level),
+        interval=(max(reach[0], 0.0), reach[1]),
         wasted=_point(parts, point, seen.cluster, level),
         later=later or undefined("later", "no window ends with the coupon", level=level),
-        sleeping=_sleeping(seen, parts),
+        sleeping=(kept_away[0].estimate, kept_away[1].estimate),
+        sleeping_interval=_reach(kept_away[0], kept_away[1], level),
         note=ASSUMES,
     )
 
@@ -136,11 +144,10 @@ class _Part:
 
     Attributes:
         inside: Who belongs to it.
-        means: Of money, least and most wasted, and wasted under the assumption.
-        influence: Of each unit inside on each mean, shape (units inside, 4).
+        means: Of money, least and most wasted, wasted under the assumption, and least and most
+            profit lost on units that would buy only without the coupon.
+        influence: Of each unit inside on each mean, shape (units inside, 6).
         share: Of all units.
-        p0: Share that buys without the coupon.
-        p1: With it.
         falls: z-statistic of fewer buying with it.
     """
 
@@ -148,12 +155,10 @@ class _Part:
     means: Floats
     influence: Floats
     share: float
-    p0: float
-    p1: float
     falls: float
 
 
-def _group(seen: Spent, inside: Flags) -> _Part:
+def _group(seen: Spent, inside: Flags, groups: int) -> _Part:
     treated = seen.treated[inside]
     weights = seen.weight[inside]
     # Weights within the arm and group: shares of the group, whatever the arms' sizes.
@@ -163,45 +168,59 @@ def _group(seen: Spent, inside: Flags) -> _Part:
     w1, w0 = w1 * n / w1.sum(), w0 * n / w0.sum()
     cost, bought = seen.cost[inside], seen.bought[inside].astype(np.float64)
     p0, p1 = float((w0 * bought).mean()), float((w1 * bought).mean())
-    drawn = w0 * (bought - p0)
+    drawn, buyers = w0 * (bought - p0), w1 * (bought - p1)
+    error = np.sqrt((drawn**2).mean() / n + (buyers**2).mean() / n)
+    falls = (p0 - p1) / error if error > 0 else 0.0
     mean = float((w1 * cost).mean())
     low, q_low, i_low = _tail(cost, w1, p0, least=True)
     high, q_high, i_high = _tail(cost, w1, p0, least=False)
     ratio = min(p0 / p1, 1.0) if p1 > 0 else 0.0
     move = mean / p1 if p1 > 0 else 0.0
-    buyers = w1 * (bought - p1)
+    profit, among = seen.profit[inside], seen.bought[inside] & ~treated
+    # A share that is below 0 by chance in some groups must not add up: it counts if it is sure.
+    fewer, its_fewer = (p0 - p1, drawn - buyers) if falls > _sure(groups) else (0.0, 0 * drawn)
+    more, its_more = (p0, drawn) if p0 <= 1 - p1 else (1 - p1, -buyers)
+    lost, q_lost, i_lost = _tail(profit, w0, fewer, least=True, among=among)
+    gone, q_gone, i_gone = _tail(profit, w0, more, least=False, among=among)
     influence = np.column_stack(
         [
             w1 * (cost - mean),
             i_low + q_low * drawn,
             i_high + q_high * drawn,
             ratio * w1 * (cost - mean) + move * (drawn - ratio * buyers),
+            i_lost + q_lost * its_fewer,
+            i_gone + q_gone * its_more,
         ]
     )
-    error = np.sqrt((drawn**2).mean() / n + (buyers**2).mean() / n)
     return _Part(
         inside=inside,
-        means=np.array([mean, low, high, mean * ratio]),
+        means=np.array([mean, low, high, mean * ratio, lost, gone]),
         influence=influence,
         share=n / len(inside),
-        p0=p0,
-        p1=p1,
-        falls=(p0 - p1) / error if error > 0 else 0.0,
+        falls=falls,
     )
 
 
 def _tail(
-    cost: Floats, weight: Floats, p: float, *, least: bool
+    money: Floats, weight: Floats, p: float, *, least: bool, among: Flags | None = None
 ) -> tuple[float, float, Floats]:
-    """Mean money of the share p that costs least (or most), its slope in p, its influence."""
-    order = np.argsort(cost if least else -cost, kind="stable")
-    mass = np.cumsum(weight[order]) / len(cost)
-    at = min(int(np.searchsorted(mass, p)), len(cost) - 1)
-    edge = float(cost[order[at]])
+    """Mean money of the share p that has least (or most), its slope in p, its influence.
+
+    Weights have the mean 1. Where ``among`` is given only these units are counted, and p is
+    their share of all.
+    """
+    counted = np.ones(len(money), dtype=bool) if among is None else among
+    if p <= 0 or not counted.any():
+        return 0.0, 0.0, np.zeros(len(money))
+    order = np.argsort(np.where(counted, money if least else -money, np.inf), kind="stable")
+    mass = np.cumsum((weight * counted)[order]) / len(money)
+    at = min(int(np.searchsorted(mass, p)), int(counted.sum()) - 1)
+    edge = float(money[order[at]])
     # Integral of quantiles: money beyond the edge, and the edge for the rest of the share.
-    beyond = np.minimum(cost - edge, 0.0) if least else np.maximum(cost - edge, 0.0)
+    beyond = np.minimum(money - edge, 0.0) if least else np.maximum(money - edge, 0.0)
+    beyond = np.where(counted, beyond, 0.0)
     value = float((weight * beyond).mean())
-    return value + edge * p, edge, weight * (beyond - value / max(weight.mean(), 1e-300))
+    return value + edge * p, edge, weight * (beyond - value)
 
 
 def _added(parts: list[_Part], which: int) -> tuple[float, Floats]:
@@ -214,15 +233,14 @@ def _added(parts: list[_Part], which: int) -> tuple[float, Floats]:
 
 
 def _reach(low: Estimate, high: Estimate, level: float) -> tuple[float, float]:
-    """Interval of the amount itself, which is never below 0."""
+    """Interval of the amount itself, somewhere between two ends."""
     if not high.std_error > 0:
         return low.estimate, high.estimate
     # An amount of exactly 0 has no error of its own.
     ends = imbens_manski(
         low if low.std_error > 0 else replace(low, std_error=high.std_error), high, level
     )
-    first = ends[0] if low.std_error > 0 else low.estimate
-    return max(first, 0.0), ends[1]
+    return ends[0] if low.std_error > 0 else low.estimate, ends[1]
 
 
 def _estimate(
@@ -236,29 +254,11 @@ def _estimate(
 def _point(
     parts: list[_Part], found: tuple[float, Floats], cluster: Ints | None, level: float
 ) -> Estimate:
-    worst = max(part.falls for part in parts)
-    # One-sided, with all groups counted.
-    if worst > special.ndtri(1 - 0.05 / len(parts)):
+    if max(part.falls for part in parts) > _sure(len(parts)):
         return undefined("wasted", CONTRADICTED, level=level)
     return _estimate("wasted", found, cluster, level)
 
 
-def _sleeping(seen: Spent, parts: list[_Part]) -> tuple[float, float]:
-    """Least and most profit lost on units that would buy only without the coupon."""
-    low = high = 0.0
-    for part in parts:
-        rows = np.flatnonzero(part.inside & ~seen.treated & seen.bought)
-        if not len(rows) or part.p0 == 0:
-            continue
-        profit, weight = seen.profit[rows], seen.weight[rows]
-        weight = weight * len(rows) / weight.sum()
-        for share, least in (
-            (max(0.0, part.p0 - part.p1), True),
-            (min(part.p0, 1 - part.p1), False),
-        ):
-            value, _, _ = _tail(profit, weight, min(share / part.p0, 1.0), least=least)
-            if least:
-                low += part.share * part.p0 * value
-            else:
-                high += part.share * part.p0 * value
-    return low, high
+def _sure(groups: int) -> float:
+    """One-sided 5 % with all groups counted."""
+    return float(special.ndtri(1 - 0.05 / groups))
