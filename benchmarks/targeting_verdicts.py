@@ -22,7 +22,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from scipy import special
+from scipy import special, stats
 
 from upliftlab.data.score_table import ScoreTable
 from upliftlab.simulate import draw, preset
@@ -338,44 +338,91 @@ def _decided(table: ScoreTable, effect: Floats, seed: int) -> dict[str, float]:
     }
 
 
+HEADS = {
+    "coverage": (
+        "## Does the 90 % interval of a rule hold its true value?",
+        (
+            f"Trap: {N:,} units a run, profit is 0 for nine of ten and log-normal for the "
+            "others, effects rise with one of five columns; rules by the sign of least "
+            "squares. "
+            "A rule learned on one half and valued on the other (`value_of`), beside "
+            "forward-only "
+            "blocks and pooled cross-fitting in five folds, whose coverage is shown where the "
+            "truth is 0. Gain: what the best rule truly earns, in standard errors of the split."
+        ),
+        (
+            "process", "runs", "gain, SE", "split covers", "forward covers", "pooled covers",
+            "width, split / pooled",
+        ),
+    ),
+    "plan": (
+        "## The same by the code of a plan",
+        (
+            "Scores, halves, choice of tree or model, verdict, as for the page: coverage "
+            "of the "
+            "chosen rule's value, of its lead over the best of all or none, and of the number "
+            "that the page shows for what it recommends (exact where it is nobody). Width "
+            "against pooled cross-fitting of the same rules in two folds."
+        ),
+        (
+            "process", "runs", "chosen rule covers", "its lead covers", "page covers",
+            "a rule is recommended", "width, split / pooled",
+        ),
+    ),
+    "flat": (
+        "## Without usable differences",
+        (
+            "The treatment does the same for everybody: nothing (even seeds) or 0.15 (odd), "
+            "profit zero-inflated, 12 columns. At 95 % confidence. What ships is the "
+            "best of all "
+            "or none unless a rule is recommended; its loss against the true best is in "
+            "standard errors of the effect for everybody."
+        ),
+        ("effect", "runs", "units", "no usable difference is said", "true loss, SE"),
+    ),
+    "pays": (
+        "## Where targeting pays",
+        (
+            "The simulator's `targeting_pays`; true values by both potential outcomes, "
+            "yuan per "
+            "customer; paired seeds; lower 95 % one-sided. The response model treats as "
+            "many as "
+            "the learned rule, those likeliest to buy first; its value is by held-out scores."
+        ),
+        (
+            "runs", "units", "no usable difference is said", "learned rule less best constant",
+            "lower 95 %", "what ships less best constant", "lower 95 % ", "response model",
+            "upper 95 %",
+        ),
+    ),
+}  # fmt: skip
+"""Kind of study -> title, words and columns of its table."""
+
+
 def _write() -> None:
     found = {name: _rows_of(name) for name in STUDIES}
-    text = ["# Rules: coverage, verdicts and true values", ""]
-    text += [
+    text = [
+        "# Rules: coverage, verdicts and true values",
+        "",
         (
             "Made by `python -m benchmarks.targeting_verdicts`; "
             f"Python {platform.python_version()}, numpy {metadata.version('numpy')}, lightgbm "
             f"{metadata.version('lightgbm')}. Seeds are fixed; no run is left out."
         ),
-        "",
-        "## Does the 90 % interval of the exported rule hold its true value?",
-        "",
-        (
-            f"{N:,} units a run: profit is 0 for nine of ten, log-normal for the others; "
-            "effects rise with one of five columns. Learned on one half, valued on the other. "
-            "Pooled cross-fitting stands beside, with its coverage where the truth is 0."
-        ),
-        "",
-        (
-            "| process | runs | gain, SE | linear rule | small tree | forward-only | pooled | "
-            "width / pooled |"
-        ),
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    for name, rows in found.items():
-        if rows and name.startswith("coverage"):
-            text.append(_coverage_row(name.removeprefix("coverage, "), rows))
-    text += ["", "## Is a rule recommended only where it earns?", ""]
-    text += [
-        (
-            "| process | runs | units | a rule is recommended | true lead of the learned rule "
-            "| lower 95 % | true loss of what ships, SE of the lead | response model's value |"
-        ),
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    for name, rows in found.items():
-        if rows and name.startswith("verdict"):
-            text.append(_verdict_row(name, rows))
+    makers = {
+        "coverage": _coverage_rows,
+        "plan": _plan_rows,
+        "flat": _flat_rows,
+        "pays": _pays_rows,
+    }
+    for kind, (title, words, heads) in HEADS.items():
+        names = [name for name in STUDIES if STUDIES[name]["kind"] == kind and found[name]]
+        if not names:
+            continue
+        lines = [line for name in names for line in makers[kind](name, found[name])]
+        text += ["", title, "", words, "", f"| {' | '.join(heads)} |"]
+        text += ["|---" + "|--:" * (len(heads) - 1) + "|", *lines]
     DOCS.mkdir(parents=True, exist_ok=True)
     (DOCS / "targeting.md").write_text("\n".join(text) + "\n", encoding="utf-8")
     summary = {
@@ -394,27 +441,69 @@ def _means(rows: list[dict[str, float]]) -> dict[str, float]:
     return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 
 
-def _coverage_row(name: str, rows: list[dict[str, float]]) -> str:
+def _coverage_rows(name: str, rows: list[dict[str, float]]) -> list[str]:
     mean = _means(rows)
-    share = {key: f"{100 * mean[key]:.1f} %" for key in mean if key.endswith("covered")}
-    width = mean["linear width"] / mean["pooled width"]
-    return (
-        f"| {name} | {len(rows):,} | {mean['gain in SE']:.1f} | {share['linear covered']} | "
-        f"{share['tree covered']} | {share.get('forward covered', '')} | "
-        f"{share.get('pooled covered', '')} | {width:.2f} |"
-    )
+    gain = mean["best"] / (mean["split width"] / 2)
+    return [
+        (
+            f"| {name.removeprefix('coverage, ')} | {len(rows):,} | {gain:.2f} | "
+            f"{_percent(mean, 'split covered')} | {_percent(mean, 'forward covered')} | "
+            f"{_percent(mean, 'pooled covered')} | "
+            f"{mean['split width'] / mean['pooled width']:.2f} |"
+        )
+    ]
 
 
-def _verdict_row(name: str, rows: list[dict[str, float]]) -> str:
+def _plan_rows(name: str, rows: list[dict[str, float]]) -> list[str]:
     mean = _means(rows)
-    lead = np.array([row["learned"] for row in rows])
-    low = lead.mean() - 1.96 * lead.std(ddof=1) / np.sqrt(len(lead))
-    loss = -mean["shipped"] / mean["effect_error"]
-    return (
-        f"| {name.removeprefix('verdict, ')} | {len(rows):,} | {STUDIES[name]['n']:,} | "
-        f"{100 * mean['is rule']:.1f} % | {lead.mean():+.4f} | {low:+.4f} | {loss:.3f} | "
-        f"{mean['response']:+.4f} |"
-    )
+    keys = ("plan covered", "lead covered", "page covered", "is rule")
+    shares = " | ".join(_percent(mean, key) for key in keys)
+    return [
+        (
+            f"| {name.removeprefix('plan, ')} | {len(rows):,} | {shares} | "
+            f"{mean['plan width'] / mean['pooled width']:.2f} |"
+        )
+    ]
+
+
+def _flat_rows(name: str, rows: list[dict[str, float]]) -> list[str]:
+    out = []
+    effects = sorted({row["best"] for row in rows})
+    groups = {f"{effect:g}": [r for r in rows if r["best"] == effect] for effect in effects}
+    for label, some in (*groups.items(), ("both", rows)):
+        mean = _means(some)
+        loss = -mean["shipped"] / mean["effect_error"]
+        out.append(
+            f"| {label} | {len(some):,} | {STUDIES[name]['n']:,} | "
+            f"{100 * (1 - mean['is rule']):.1f} % | {loss:.3f} |"
+        )
+    return out
+
+
+def _pays_rows(name: str, rows: list[dict[str, float]]) -> list[str]:
+    mean = _means(rows)
+    ends = [_end(rows, key, side) for key, side in
+            (("learned", -1), ("shipped", -1), ("response", 1))]  # fmt: skip
+    return [
+        (
+            f"| {len(rows):,} | {STUDIES[name]['n']:,} | {100 * (1 - mean['is rule']):.1f} % | "
+            f"{mean['learned']:+.4f} | {ends[0]:+.4f} | {mean['shipped']:+.4f} | "
+            f"{ends[1]:+.4f} | "
+            f"{mean['response']:+.4f} | {ends[2]:+.4f} |"
+        )
+    ]
+
+
+def _end(rows: list[dict[str, float]], key: str, side: int) -> float:
+    each = np.array([row[key] for row in rows])
+    if len(each) < 2:
+        return float("nan")
+    reach = stats.t.ppf(0.95, len(each) - 1) * each.std(ddof=1) / len(each) ** 0.5
+    return float(each.mean() + side * reach)
+
+
+def _percent(mean: dict[str, float], key: str) -> str:
+    return f"{100 * mean[key]:.1f} %" if key in mean else ""
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def test_pooled_folds_promise_too_much():
     found = covered(2_000)
 
     assert found["pooled"] == pytest.approx(0.825, abs=0.02)
-    assert found["forward"] == pytest.approx(0.896, abs=0.02)
+    assert found["forward"] >= 0.885
     assert found["split"] >= 0.885
 
 

@@ -185,7 +185,9 @@ class _Problem:
                 b_ub=heights,
                 bounds=[*box, (None, None)],
             )
-            if not found.success or least - found.fun <= 1e-8 * max(1e-3, abs(least)):
+            if not found.success or found.fun is None or found.x is None:
+                break
+            if least - found.fun <= 1e-8 * max(1e-3, abs(least)):
                 break
             prices = found.x[:-1]
         return best

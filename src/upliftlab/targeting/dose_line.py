@@ -65,7 +65,7 @@ def dose_line(
         )
     if not (np.isfinite(y).all() and np.isfinite(dose).all() and np.isfinite(some).all()):
         raise DataError("outcome or depth is missing for some units; leave them out first.")
-    design = np.column_stack([np.ones(len(y)), some, dose])
+    design: Floats = np.column_stack([np.ones(len(y)), some, dose]).astype(np.float64)
     if len(y) < 4 or np.linalg.matrix_rank(design) < 3:
         raise DesignError(
             f"depths are {np.unique(dose)[:5].tolist()}; a line needs control and at least two "

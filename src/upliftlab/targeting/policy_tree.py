@@ -188,8 +188,8 @@ def _two_deep(codes: Codes, money: list[Floats], fewest: int) -> _Branch:
                 top, at = float(both[b]), (i, int(b))
     if not np.isfinite(top):
         return _Branch(-np.inf)
-    i, b = at
-    return _split(top, i, b, best[0][i].branch(b), best[1][i].branch(b))
+    sides = (best[0][at[0]].branch(at[1]), best[1][at[0]].branch(at[1]))
+    return _split(top, *at, *sides)
 
 
 def _two_way(
