@@ -79,7 +79,7 @@ STUDIES: dict[str, dict[str, Any]] = {
     },
     "verdict, no difference": {"kind": "flat", "runs": 1_000, "chunk": 20, "n": 4_000},
     "verdict, targeting_pays": {"kind": "pays", "runs": 20, "chunk": 1, "n": 800_000},
-    "value, targeting_pays": {"kind": "pays", "runs": 50, "chunk": 2, "n": 200_000},
+    "value, targeting_pays": {"kind": "pays", "runs": 50, "chunk": 1, "n": 200_000},
 }
 
 # The only component is profit, and the treatment's money is in it.
