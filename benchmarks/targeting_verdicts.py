@@ -100,6 +100,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="studies whose name holds this")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the runs")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--last-first", action="store_true", help="begin with the last seeds")
     asked = parser.parse_args()
     STATE.mkdir(parents=True, exist_ok=True)
     tasks = [
@@ -108,7 +109,7 @@ def main() -> None:
         if asked.only in name
         for begin in range(0, max(1, round(study["runs"] * asked.scale)), study["chunk"])
     ]
-    tasks.sort(key=lambda task: task[1] / STUDIES[task[0]]["runs"])
+    tasks.sort(key=lambda task: task[1] / STUDIES[task[0]]["runs"], reverse=asked.last_first)
     with ProcessPoolExecutor(max_workers=asked.workers) as pool:
         for name, begin, _ in pool.map(_chunk, tasks):
             print(f"{name}: {begin} done", flush=True)
