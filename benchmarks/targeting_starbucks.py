@@ -44,7 +44,7 @@ FILE = "starbucks_promo_train.parquet"
 COLUMNS = tuple(f"V{j}" for j in range(1, 8))
 NUMBERS = ("V2", "V3")
 ARMS = ("none", "promotion")
-TRIED = ("linear", "fast", "two_part", "s", "x")
+TRIED = ("fast", "linear", "two_part")
 OURS = "learner: fast"
 EVERYBODY, RESPONSE = "everybody:promotion", "response, same share"
 
