@@ -44,7 +44,7 @@ FILE = "starbucks_promo_train.parquet"
 COLUMNS = tuple(f"V{j}" for j in range(1, 8))
 NUMBERS = ("V2", "V3")
 ARMS = ("none", "promotion")
-TRIED = ("fast", "linear", "two_part")
+TRIED = ("fast", "two_part")
 OURS = "learner: fast"
 EVERYBODY, RESPONSE = "everybody:promotion", "response, same share"
 
@@ -97,7 +97,7 @@ def rules(taught: Lesson, names: tuple[str, ...], seed: int) -> dict[str, object
         f"learner: {name}": _positive(model) for name, model in models.items()
     }
     worth = np.column_stack([np.zeros(len(taught.target)), ground.contrast[:, 0]])
-    for depth in (1, 2, 3):
+    for depth in (1, 2):
         tree = fit_tree(taught.x, worth, depth=depth)
         found[f"tree of depth {depth}"] = lambda x, tree=tree: tree.arms_of(x) > 0
     for line in baselines(taught, 1, groundwork=ground, seed=seed):
