@@ -138,7 +138,7 @@ def _slider(analysis: Analysis, frontier: Frontier) -> Slider:
     points = frontier.points
     xs = [p.x for p in points]
     drawn = [*points, *(p for strand in frontier.comparison.values() for p in strand)]
-    least, most = min(xs), max(p.x for p in drawn)
+    least, most = min(p.x for p in drawn), max(p.x for p in drawn)
     wide = (most - least) or 1.0
     start = frontier.best
     if math.isfinite(frontier.planned):
@@ -169,7 +169,9 @@ def _amount(analysis: Analysis, minor: float) -> str:
     currency = analysis.experiment.currency
     if not math.isfinite(minor):
         return NONE
-    size = 10 ** max(math.floor(math.log10(abs(minor))) - 2, 0) if abs(minor) >= 1 else 1
+    if abs(minor) < 1:
+        return money(0.0, currency, signed=False)
+    size = 10 ** max(math.floor(math.log10(abs(minor))) - 2, 0)
     return money(round(minor / size) * size, currency, signed=False, width=100 * size)
 
 
