@@ -15,6 +15,7 @@ from upliftlab.analysis import run
 from upliftlab.data.panel import NEVER
 from upliftlab.data.panel_grain import prepare_panel
 from upliftlab.errors import DataError, DefinitionError, DesignError
+from upliftlab.registry.from_analysis import record_of
 from upliftlab.report.data import json_schema, render_json
 from upliftlab.report.page import render_html
 from upliftlab.report.text import render_text
@@ -119,6 +120,14 @@ def test_the_page_shows_all_changes_side_by_side_and_one_by_one(found):
     assert "beyond their sum" in page
     assert "THE CHANGES SIDE BY SIDE" in render_text(found)
     jsonschema.validate(json.loads(render_json(found)), json_schema())
+
+
+def test_a_review_adds_changes_up_each_by_itself(found):
+    """Each change has expected means of its own, so a record holds no means of one control."""
+    record = record_of(found)
+
+    assert [arm.arm for arm in record.arms] == ["organic_up", "ads_down", "dual"]
+    assert record.means is None
 
 
 def test_pairs_are_told_by_what_arms_change():

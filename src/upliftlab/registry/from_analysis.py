@@ -57,7 +57,8 @@ def record_of(analysis: Analysis, lock: Lock | None = None) -> Record:
         status=VOID if blocked else READ,
         status_reason=blocked[0] if blocked else "",
         arms=tuple(_arm(analysis, profit) for profit in analysis.profits),
-        means=_means(analysis),
+        # Changes over time have each their own expected means: no one control to share.
+        means=None if analysis.changes else _means(analysis),
         checks=tuple(
             RecordedCheck(
                 name=check.name,
