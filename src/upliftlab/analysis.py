@@ -163,8 +163,8 @@ def run(
     tell("reading")
     _refuse_unbuilt(experiment)
     if experiment.design in ROLLOUT_DESIGNS:
-        return _over_time(experiment, _given(experiment, tables, tell), economics, tell)
-    found = prepare(experiment, _given(experiment, tables, tell))
+        return _over_time(experiment, given_tables(experiment, tables, tell), economics, tell)
+    found = prepare(experiment, given_tables(experiment, tables, tell))
     tell("measuring")
     measured = _measured(found)
     economics = economics or economics_of(experiment, measured)
@@ -365,7 +365,7 @@ def economics_of(experiment: Experiment, measured: _Measured) -> Economics:
     return pricing.build(
         experiment.costs,
         components=names - set(measured.covariates),
-        contact=_contact(experiment),
+        contact=contact_of(experiment),
         ad_spend=_ad_spend(experiment, measured),
     )
 
@@ -403,7 +403,7 @@ def _priced(experiment: Experiment, economics: Economics) -> frozenset[str]:
     return economics.components() | told | floors
 
 
-def _given(
+def given_tables(
     experiment: Experiment, tables: Mapping[str, object] | None, tell: Callable[[str], None]
 ) -> dict[str, object]:
     """Tables handed over, else the simulated ones of a plan that asks for them."""
@@ -539,7 +539,7 @@ def _tails(
     return measuring.tails(found, prices, measured.cells)
 
 
-def _contact(experiment: Experiment) -> dict[str, float]:
+def contact_of(experiment: Experiment) -> dict[str, float]:
     """Minor units per assigned unit: the arm's own, else the table's for every treatment."""
     general = experiment.costs.contact if experiment.costs else None
     out = {}

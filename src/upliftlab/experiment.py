@@ -35,6 +35,7 @@ from upliftlab.plan.definition import (
     located,
     problems_of,
 )
+from upliftlab.plan.looks import Looks
 from upliftlab.plan.metrics import PROFIT, STANDARD, Metric
 from upliftlab.plan.parts import (
     Arm,
@@ -125,6 +126,7 @@ class Experiment(Definition):
         covariates: Columns for variance reduction; ``None`` takes those at hand.
         target: Who should get what; nothing is learned unless the plan asks.
         assign: How units get their arms; by a hash of their ids unless the plan says more.
+        looks: How the test may be looked at while it runs; not at all unless the plan says.
         data: Where the rows are.
         other_windows: Further windows in days, shown and labelled.
 
@@ -172,6 +174,7 @@ class Experiment(Definition):
     covariates: Annotated[Columns | None, BeforeValidator(without_covariates)] = None
     target: Target | None = None
     assign: Assign | None = None
+    looks: Looks | None = None
     data: Data | None = None
     other_windows: Windows = Field(default_factory=_default_windows)
 
@@ -485,6 +488,7 @@ __all__ = [
     "Deviation",
     "Experiment",
     "FundingSplit",
+    "Looks",
     "Metric",
     "Run",
     "Simulated",

@@ -74,7 +74,7 @@ def lock(files: Files) -> None:
     found = list(experiments(files))
     refuse_shared([experiment for experiment, _ in found])
     for experiment, path in found:
-        written, place = write_lock(experiment, path)
+        written, place = write_lock(experiment, path, looks=_looks(experiment))
         typer.echo(f"locked {experiment.name} ({written.plan[:12]}) in {place}")
 
 
@@ -111,6 +111,15 @@ def _epochs(experiment: Experiment) -> tuple[Epoch, ...] | None:
     from upliftlab.adaptive.log import log_of
 
     return log_of(experiment).drawn(experiment.control.label)
+
+
+def _looks(experiment: Experiment) -> dict[str, object] | None:
+    """What early looks are bound to, where the plan allows them."""
+    if experiment.looks is None:
+        return None
+    from upliftlab.monitor.rules import rules_of
+
+    return rules_of(experiment).to_dict()
 
 
 def _rule(experiment: Experiment, path: Path, dialect: str) -> str | None:

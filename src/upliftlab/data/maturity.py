@@ -54,7 +54,7 @@ def last_event(
         for row in engine.rows(rows):
             n, last = days.get(int(row["day"]), (0, 0))
             days[int(row["day"])] = n + int(row["n"]), max(last, int(row["last"]))
-    return _before_the_gap(days)
+    return before_the_gap(days)
 
 
 def closed(
@@ -87,8 +87,12 @@ def final(
     return {row["arm"]: float(row["share"]) for row in rows}
 
 
-def _before_the_gap(days: dict[int, tuple[int, int]]) -> LastEvent:
-    """Walk back from the last day while what follows a long gap is next to nothing."""
+def before_the_gap(days: dict[int, tuple[int, int]]) -> LastEvent:
+    """Walk back from the last day while what follows a long gap is next to nothing.
+
+    Args:
+        days: Day -> rows of that day, and the last of their moments.
+    """
     order = sorted(days)
     few = max(1.0, FEW * sum(n for n, _ in days.values()))
     kept, after = len(order) - 1, 0

@@ -101,7 +101,7 @@ def tails(
     """
     table = prepared.active if prepared.active is not None else prepared.assigned
     by_arm = cells.collapse(["arm"])
-    amount = _amount(table, prices)
+    amount = amount_of(table, prices)
     marked = prepared.engine.materialise(
         table.select("arm", amount=amount).filter(ibis._.amount != 0), "amounts"
     )
@@ -145,7 +145,8 @@ def _tail(
     )
 
 
-def _amount(table: ibis.Table, prices: Mapping[str, Mapping[str, float]]) -> ibis.Value:
+def amount_of(table: ibis.Table, prices: Mapping[str, Mapping[str, float]]) -> ibis.Value:
+    """Price the components of every row by its arm; constants per unit are left out."""
     have = set(table.columns)
     branches = []
     for arm, terms in prices.items():

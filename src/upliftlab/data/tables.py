@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +142,31 @@ def read(
         if column.kind not in {"id", "text", "any"}:
             chosen[f"{column.name}?"] = values.spoiled(value, result).ifelse(1, 0)
     return table.select(**chosen)
+
+
+def one_column(
+    table: ibis.Table,
+    contract: Contract,
+    name: str,
+    *,
+    mapping: Mapping[str, str],
+    how: Reading,
+) -> ibis.Value | None:
+    """Return one id, text or time of a raw source under our kind; None where it has none.
+
+    Raises:
+        DataError: When the plan maps a column that is not there.
+    """
+    column = contract.column(name)
+    if column is None:
+        return None
+    theirs = _find(replace(column, required=False), table.columns, mapping, contract.source)
+    if theirs is None:
+        return None
+    reader = values.reader(
+        column.kind, name=theirs, table=contract.source, factor=1, offset=how.offset
+    )
+    return reader(table[theirs])
 
 
 def tidy_ids(

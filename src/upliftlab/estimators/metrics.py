@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from upliftlab.plan.quantities import Rate
-from upliftlab.stats.estimate import Estimate, undefined
+from upliftlab.stats.estimate import Estimate, interval, undefined
 from upliftlab.stats.means import TOO_FEW
 from upliftlab.stats.noninferiority import (
     Direction,
@@ -148,6 +148,33 @@ def guardrail(
     elif effect.std_error > 0:
         state, _ = three_state(effect, float(margin), direction)
     return replace(found, role="guardrail", state=state, margin=str(margin))
+
+
+def past_margin(
+    found: MetricEffect, effects: Effects, metric: Metric, margin: Margin | float
+) -> Estimate:
+    """Return how far a guardrail lies beyond its margin; above 0 it is worse than allowed.
+
+    A percentage is a share of control, whose mean counts as estimated.
+    """
+    sign = -1.0 if metric.direction == "up" else 1.0
+    effect = found.effect
+    if not effect.std_error > 0:
+        return undefined(metric.name, effect.note or "not estimable", level=effect.level)
+    if not isinstance(margin, Rate):
+        return replace(
+            effect, estimate=sign * effect.estimate - float(margin), ci_low=math.nan,
+            ci_high=math.nan, p_value=math.nan, shape="none",
+        )  # fmt: skip
+    pair = _linearised(effects, metric, found.arm)
+    weights = np.array([sign, -float(margin)])
+    return interval(
+        metric.name,
+        float(weights @ np.array([found.treatment - found.control, found.control])),
+        float(weights @ pair.cov @ weights),
+        df=float(pair.df[0]),
+        level=effect.level,
+    )
 
 
 def contrasts(effects: Effects, metric: Metric, arms: Sequence[str]) -> Joint:

@@ -13,6 +13,7 @@ from upliftlab.plan.assign import assign_rules
 from upliftlab.plan.costs import SAID_TWICE
 from upliftlab.plan.currencies import CODES, currency_of
 from upliftlab.plan.definition import Definition
+from upliftlab.plan.looks import looks_rules
 from upliftlab.plan.metrics import PROFIT, STANDARD
 from upliftlab.plan.quantities import Money, Points, Rate
 from upliftlab.plan.rollout import rollout_rules
@@ -57,6 +58,7 @@ def broken_rules(written: Plan, valid: Plan) -> Iterator[Finding]:
         rollout_rules,
         target_rules,
         assign_rules,
+        looks_rules,
     )
     yield from chain.from_iterable(rule(written) for rule in by_written)
     yield from chain.from_iterable(rule(valid) for rule in by_valid)
