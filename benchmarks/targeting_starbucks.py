@@ -178,7 +178,7 @@ def report(found: list[dict[str, dict[str, Any]]], exported: str) -> str:
         ),
         "",
         (
-            f"{len(found)} seeds of folds ({SEEDS[0]} to {len(found)}). Net incremental "
+            f"{len(found)} of {len(SEEDS)} seeds of folds (1 to {len(found)}). Net incremental "
             "revenue "
             f"per 1,000 customers of everybody, price {PRICE:g} and contact {CONTACT:g}, on "
             "customers that the rule was not learned from. Numbers are medians over seeds of "
