@@ -412,7 +412,8 @@ def _write() -> None:
         (
             "Made by `python -m benchmarks.targeting_verdicts`; "
             f"Python {platform.python_version()}, numpy {metadata.version('numpy')}, lightgbm "
-            f"{metadata.version('lightgbm')}. Seeds are fixed; no run is left out. A study with "
+            f"{metadata.version('lightgbm')}. Seeds are fixed; no run is "
+            "left out. A study with "
             "fewer runs than 2,000 (intervals) or 1,000 (no differences) is not finished."
         ),
     ]
