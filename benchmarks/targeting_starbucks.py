@@ -218,7 +218,7 @@ def write_rule(data: Data, path: Path) -> str:
     path.write_text(json.dumps(exported.to_dict()), encoding="utf-8")
     gives = exported.rule.arms_of(data.x) > 0
     same = float(np.mean((model.predict(data.x)[:, 0] > 0) == gives))
-    trees = len(exported.to_dict()["rule"].get("trees", []))
+    trees = sum(map(len, exported.to_dict()["rule"].get("trees", [])))
     return (
         f"The exported rule is learned on all {len(data.arm):,} customers: a sum of "
         f"{trees or 150} "
