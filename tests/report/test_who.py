@@ -143,3 +143,20 @@ def test_shares_of_wasted_money_are_of_the_arm(chosen):
 
     assert "between ¥0.60 and ¥1.10 (0.54 … 1.16) went to orders that would have" in said
     assert "¥0.90 (from ¥0.84 to ¥0.96), 75\xa0%, if the coupon keeps nobody" in said
+
+
+def test_sleeping_dogs_stand_in_money_with_their_range(chosen):
+    """Least and most lost on those who would buy only without the coupon."""
+    spend = replace(
+        chosen.targeting.spend[0], sleeping=(2.0, 40.0), sleeping_interval=(1.0, 45.0)
+    )
+    found = replace(chosen, targeting=replace(chosen.targeting, spend=(spend,)))
+
+    tables = section(found, "coupon-money").tables
+
+    assert [t.caption for t in tables] == [
+        "Coupon money per customer",
+        "Profit lost on those who would buy only without it, per customer",
+    ]
+    assert tables[1].rows == (("¥20", "¥0.02", "¥0.40", "0.01 … 0.45"),)
+    assert len(section(chosen, "coupon-money").tables) == 1

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from upliftlab.analysis import Analysis
+    from upliftlab.report.parts import Table
     from upliftlab.stats.estimate import Estimate
     from upliftlab.targeting.answer import CurvePoint, Frontier, Spend, Targeting
 
@@ -244,8 +245,32 @@ def coupon_money(analysis: Analysis, found: Targeting) -> Section | None:
                  "extra profit after the coupon's end", "range"),
                 rows, is_open=True,
             ),
+            *_sleeping(analysis, known),
         ),
         notes=tuple(dict.fromkeys(s.note for s in known if s.note)),
+    )  # fmt: skip
+
+
+def _sleeping(analysis: Analysis, known: Sequence[Spend]) -> tuple[Table, ...]:
+    """What is lost on those who would buy only without the coupon: a range, never seen."""
+    currency, unit = analysis.experiment.currency, analysis.experiment.unit
+    rows = []
+    for s in known:
+        least, most = s.sleeping
+        low, high = s.sleeping_interval
+        if not math.isfinite(least) or not math.isfinite(most):
+            continue
+        ends = replace(s.total, estimate=least, ci_low=low, ci_high=high)
+        first, last = (
+            shown_money(replace(ends, estimate=x), currency, signed=False)
+            for x in (least, most)
+        )
+        rows.append((who_words.arms(analysis)[s.arm], first.value, last.value, first.interval))
+    if not rows:
+        return ()
+    return (
+        table(f"Profit lost on those who would buy only without it, per {unit}",
+              ("arm", "least", "most", "range of these"), rows),
     )  # fmt: skip
 
 
