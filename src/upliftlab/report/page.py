@@ -74,7 +74,7 @@ def render_page(
         summary: Text that the reader may copy.
     """
     return (
-        _environment()
+        environment()
         .get_template(template)
         .render(
             screen=screen,
@@ -82,9 +82,9 @@ def render_page(
             blocked="",
             provenance=provenance,
             summary=summary,
-            marks=_MARKS,
-            style=_asset("style.css"),
-            scripts=[_asset("copy.js"), *([_asset("slider.js")] if _moves(parts) else [])],
+            marks=MARKS,
+            style=asset("style.css"),
+            scripts=[asset("copy.js"), *([asset("slider.js")] if _moves(parts) else [])],
         )
     )
 

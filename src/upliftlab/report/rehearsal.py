@@ -84,7 +84,10 @@ def write_rehearsal(found: Rehearsal, folder: Path) -> dict[str, Path]:
         "json": ("rehearsal.json", render_rehearsal_json(found)),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    return {form: replace_file(folder / name, text.encode()) for form, (name, text) in rendered.items()}
+    return {
+        form: replace_file(folder / name, text.encode())
+        for form, (name, text) in rendered.items()
+    }
 
 
 def rehearsal_screen(found: Rehearsal) -> Screen:
