@@ -113,7 +113,7 @@ def pieces(
             )
         found = _measured(prepared, experiment, plan)
         engine.close()
-    _refuse_nothing(found, since)
+    _refuse_nothing(found, since, how.offset)
     return replace(found, since=since)
 
 
@@ -219,10 +219,10 @@ def _everybody(
     return found
 
 
-def _refuse_nothing(found: Pieces, since: int | None) -> None:
+def _refuse_nothing(found: Pieces, since: int | None, offset: int) -> None:
     sums = found.cells.n @ np.abs(found.cells.mean)
     if since is not None and not sums.any():
-        day = datetime.fromtimestamp(since, tz=UTC).date()
+        day = datetime.fromtimestamp(since + offset, tz=UTC).date()
         raise DataError(
             f"table 'order_lines' has no orders in the window from {day}, before the run; aa "
             "needs orders from before the test, or data.units with such a table."
