@@ -42,8 +42,8 @@ TO = Dialect("duckdb")
 
 EVEN = (
     "{ids:,} ids of 19 digits that follow one another, {salts} salts fixed in advance. "
-    "p-values of a sound hash are uniform: about one in twenty lies below 0.05, and none is small once "
-    "all are counted (Holm)."
+    "p-values of a sound hash are uniform: about one in twenty lies below 0.05, and none is "
+    "small once all are counted (Holm)."
 )
 SPEED = (
     "`upliftlab assign` as a process of its own, ids from Parquet, table to Parquet: id, arm, "
