@@ -297,13 +297,13 @@ def _over_time(
     if len(experiment.treatments) > 1:
         found = changes.each_change(experiment, panel, economics=economics, progress=tell)
         tell("checking")
-        return _several(experiment, found)
+        return _several(experiment, found, lock)
     one = rollout.answer(experiment, panel, economics=economics, progress=tell)
     tell("checking")
-    return _timed(experiment, one)
+    return _timed(experiment, one, lock)
 
 
-def _timed(experiment: Experiment, found: Answered) -> Analysis:
+def _timed(experiment: Experiment, found: Answered, lock: Lock | None = None) -> Analysis:
     """Judge one change over time."""
     metrics = metrics_of(experiment, found.effects)
     profits = (found.profit,)
@@ -323,7 +323,7 @@ def _timed(experiment: Experiment, found: Answered) -> Analysis:
     )
 
 
-def _several(experiment: Experiment, found: Several) -> Analysis:
+def _several(experiment: Experiment, found: Several, lock: Lock | None) -> Analysis:
     """Judge several changes side by side, each as if it were alone."""
     each = tuple(
         _timed(plan, answered)
@@ -346,13 +346,13 @@ def _several(experiment: Experiment, found: Several) -> Analysis:
         experiment=experiment,
         estimand=rollout_estimand(experiment, facts),
         facts=facts,
-        checks=checks,
+        checks=with_lock(checks, experiment, lock),
         profits=profits,
         metrics=metrics,
         decisions=_decisions(experiment, profits, checks, metrics, ()),
         changes=each,
         together=found.together,
-        provenance=provenance_of(experiment, found.panel, facts),
+        provenance=provenance_of(experiment, found.panel, facts, lock),
         notes=tuple(dict.fromkeys(note for a in each for note in a.notes)),
     )
 
