@@ -80,16 +80,21 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--only", choices=("even", "speed"))
+    parser.add_argument("--ids", type=int, default=IDS)
+    parser.add_argument("--salts", type=int, default=SALTS)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     asked = parser.parse_args()
     scale = 100 if asked.small else 1
-    found: Found = {"versions": versions(), "load": os.getloadavg()[0]}
+    found: Found = {"versions": versions(), "command": " ".join(sys.argv[1:])}
     old = OUT / "assignment.json"
     if asked.only and old.exists():
         found = json.loads(old.read_text(encoding="utf-8")) | found
     if asked.only != "speed":
-        found["even"] = even(IDS // scale, SALTS // (10 if asked.small else 1), asked.small)
+        found["even"] = even(
+            asked.ids // scale, asked.salts // (10 if asked.small else 1), asked.small
+        )
     if asked.only != "even":
-        found["speed"] = [speed(size // scale) for size in SIZES]
+        found["speed"] = [speed(size // scale) for size in asked.sizes]
     text = written(found)
     print(text)
     if not asked.small:
@@ -247,7 +252,8 @@ def written(found: Found) -> str:
     made = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     loads = [f"{row['load']:.1f}" for row in found.get("speed", [])]
     busy = f"; load of the machine after each size {', '.join(loads)}" if loads else ""
-    lines += ["", f"`python -m benchmarks.assignment`: {made}{busy}.", ""]
+    command = f"python -m benchmarks.assignment {found['command']}".strip()
+    lines += ["", f"`{command}`: {made}{busy}.", ""]
     return "\n".join(lines)
 
 
