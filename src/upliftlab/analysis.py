@@ -19,7 +19,7 @@ from upliftlab.dose import Dose, dose_of
 from upliftlab.economics import MERCHANT
 from upliftlab.errors import DesignError
 from upliftlab.estimators import ab
-from upliftlab.evidence import all_checks, journey_of, metrics_of
+from upliftlab.evidence import all_checks, journey_of, metrics_of, with_lock
 from upliftlab.plan.words import ROLLOUT_DESIGNS
 from upliftlab.profit import Profit, across_arms, assess, merchant_lines, profit_contrasts
 from upliftlab.provenance import Provenance, estimand_of, provenance_of, rollout_estimand
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from upliftlab.estimators.metrics import MetricEffect
     from upliftlab.evidence import Journey
     from upliftlab.experiment import Experiment
+    from upliftlab.lock import Lock
     from upliftlab.rollout.answer import Rollout
     from upliftlab.rollout.changes import Several, Together
     from upliftlab.rollout.question import Answered
@@ -141,6 +142,7 @@ def run(
     tables: Mapping[str, object] | None = None,
     *,
     economics: Economics | None = None,
+    lock: Lock | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Analysis:
     """Answer the experiment's question.
@@ -149,6 +151,7 @@ def run(
         experiment: The plan.
         tables: Tables from Python by source name, in place of the plan's sources.
         economics: Other prices than the plan's: what-if; the data are read the same.
+        lock: What was promised; the page lists what was changed since.
         progress: Called with the name of each step.
 
     Returns:
@@ -163,7 +166,8 @@ def run(
     tell("reading")
     _refuse_unbuilt(experiment)
     if experiment.design in ROLLOUT_DESIGNS:
-        return _over_time(experiment, given_tables(experiment, tables, tell), economics, tell)
+        given = given_tables(experiment, tables, tell)
+        return _over_time(experiment, given, economics, lock=lock, tell=tell)
     found = prepare(experiment, given_tables(experiment, tables, tell))
     tell("measuring")
     measured = _measured(found)
@@ -193,6 +197,7 @@ def run(
         measured.covariates,
         tails,
         epochs=share_epochs(experiment),
+        lock=lock,
     )
     return Analysis(
         experiment=experiment,
@@ -217,7 +222,7 @@ def run(
         ),
         decisions=_decisions(experiment, profits, checks, metrics, segments),
         targeting=targeting,
-        provenance=provenance_of(experiment, measured.cells, measured.facts),
+        provenance=provenance_of(experiment, measured.cells, measured.facts, lock),
         notes=(
             *measured.facts.notes,
             *([effects.note] if effects.note else []),
@@ -283,6 +288,8 @@ def _over_time(
     experiment: Experiment,
     tables: Mapping[str, object],
     economics: Economics | None,
+    *,
+    lock: Lock | None,
     tell: Callable[[str], None],
 ) -> Analysis:
     """Answer a plan whose units switch over time."""
@@ -290,13 +297,13 @@ def _over_time(
     if len(experiment.treatments) > 1:
         found = changes.each_change(experiment, panel, economics=economics, progress=tell)
         tell("checking")
-        return _several(experiment, found)
+        return _several(experiment, found, lock)
     one = rollout.answer(experiment, panel, economics=economics, progress=tell)
     tell("checking")
-    return _timed(experiment, one)
+    return _timed(experiment, one, lock)
 
 
-def _timed(experiment: Experiment, found: Answered) -> Analysis:
+def _timed(experiment: Experiment, found: Answered, lock: Lock | None = None) -> Analysis:
     """Judge one change over time."""
     metrics = metrics_of(experiment, found.effects)
     profits = (found.profit,)
@@ -304,19 +311,19 @@ def _timed(experiment: Experiment, found: Answered) -> Analysis:
         experiment=experiment,
         estimand=rollout_estimand(experiment, found.facts),
         facts=found.facts,
-        checks=found.checks,
+        checks=with_lock(found.checks, experiment, lock),
         economics=found.economics,
         effects=found.effects,
         profits=profits,
         metrics=metrics,
         decisions=_decisions(experiment, profits, found.checks, metrics, ()),
         rollout=found.rollout,
-        provenance=provenance_of(experiment, found.panel, found.facts),
+        provenance=provenance_of(experiment, found.panel, found.facts, lock),
         notes=found.rollout.notes,
     )
 
 
-def _several(experiment: Experiment, found: Several) -> Analysis:
+def _several(experiment: Experiment, found: Several, lock: Lock | None) -> Analysis:
     """Judge several changes side by side, each as if it were alone."""
     each = tuple(
         _timed(plan, answered)
@@ -339,13 +346,13 @@ def _several(experiment: Experiment, found: Several) -> Analysis:
         experiment=experiment,
         estimand=rollout_estimand(experiment, facts),
         facts=facts,
-        checks=checks,
+        checks=with_lock(checks, experiment, lock),
         profits=profits,
         metrics=metrics,
         decisions=_decisions(experiment, profits, checks, metrics, ()),
         changes=each,
         together=found.together,
-        provenance=provenance_of(experiment, found.panel, facts),
+        provenance=provenance_of(experiment, found.panel, facts, lock),
         notes=tuple(dict.fromkeys(note for a in each for note in a.notes)),
     )
 

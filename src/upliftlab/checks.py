@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from upliftlab.data.cells import Cells
     from upliftlab.data.measure import Tail
     from upliftlab.data.prepared import Facts
+    from upliftlab.experiment import Deviation
 
 PASS, WARN, FAIL, INFO = "pass", "warn", "fail", "info"
 
@@ -166,6 +167,24 @@ def _ratio_check(p: float, counts: list[int], expected: list[float], of: str) ->
         message=f"Sample ratio: {text} (p {_p(p)}): {tail}.",
         value=p,
         threshold=ALPHA,
+    )
+
+
+def check_promise(locked_at: str, changes: Sequence[Deviation]) -> Check:
+    """Say whether the plan is as it was when it was locked, and what is not."""
+    shown = "; ".join(
+        f"{change.key} from {change.planned or 'nothing'} to {change.found or 'nothing'}"
+        for change in changes[:5]
+    )
+    more = f"; and {len(changes) - 5} more" if len(changes) > 5 else ""
+    promises = "1 promise was" if len(changes) == 1 else f"{len(changes)} promises were"
+    text = f"{promises} changed since: {shown}{more}" if changes else "nothing changed since"
+    return Check(
+        name="promise",
+        verdict=WARN if changes else PASS,
+        message=f"Plan: locked on {locked_at}, and {text}.",
+        value=float(len(changes)),
+        threshold=0.0,
     )
 
 

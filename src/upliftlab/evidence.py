@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from upliftlab.data.prepared import Facts
     from upliftlab.estimators.effects import Effects
     from upliftlab.experiment import Experiment
+    from upliftlab.lock import Lock
     from upliftlab.plan.metrics import Metric
 
 STEPS = (
@@ -74,6 +75,7 @@ def all_checks(
     tails: Mapping[str, Tail],
     *,
     epochs: Mapping[str, Mapping[str, float]] | None = None,
+    lock: Lock | None = None,
 ) -> tuple[Check, ...]:
     """Run every check that the data allow, failed ones first."""
     control = experiment.control.label
@@ -121,9 +123,17 @@ def all_checks(
         checks.check_outliers(tails, "profit"),
         money_checks.check_set_aside(facts),
     ]
-    return tuple(
-        sorted((check for check in found if check), key=lambda check: _ORDER[check.verdict])
-    )
+    return with_lock([check for check in found if check], experiment, lock)
+
+
+def with_lock(
+    found: Sequence[Check], experiment: Experiment, lock: Lock | None
+) -> tuple[Check, ...]:
+    """Add to the checks whether the plan is as it was promised, failed ones first."""
+    both = list(found)
+    if lock is not None:
+        both.append(checks.check_promise(lock.locked_at, lock.changes(experiment)))
+    return tuple(sorted(both, key=lambda check: _ORDER[check.verdict]))
 
 
 def metrics_of(experiment: Experiment, effects: Effects) -> tuple[MetricEffect, ...]:

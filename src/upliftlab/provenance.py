@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,33 @@ if TYPE_CHECKING:
 
     from upliftlab.data.cells import Cells
     from upliftlab.data.prepared import Facts
-    from upliftlab.experiment import Experiment
+    from upliftlab.experiment import Deviation, Experiment
+    from upliftlab.lock import Lock
 
 PACKAGES = ("upliftlab", "ibis-framework", "duckdb", "numpy", "scipy", "pyarrow")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """The lock of the plan, and what was changed after it.
+
+    Attributes:
+        plan: Fingerprint of the locked plan.
+        locked_at: When, UTC.
+        changes: One per key that is not as it was.
+    """
+
+    plan: str
+    locked_at: str
+    changes: tuple[Deviation, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "plan": self.plan,
+            "locked_at": self.locked_at,
+            "changes": [asdict(change) for change in self.changes],
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +57,15 @@ class Provenance:
         data: Fingerprint of what the data said: counts, means and moments.
         made_at: When, in UTC.
         versions: Package -> version, and Python.
+        promise: When the plan was locked, with which fingerprint, and what was changed since;
+            None for a plan that was never locked.
     """
 
     plan: str
     data: str
     made_at: str
     versions: Mapping[str, str]
+    promise: Promise | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -47,10 +74,13 @@ class Provenance:
             "data": self.data,
             "made_at": self.made_at,
             "versions": dict(self.versions),
+            "promise": None if self.promise is None else self.promise.to_dict(),
         }
 
 
-def provenance_of(experiment: Experiment, cells: Cells | Panel, facts: Facts) -> Provenance:
+def provenance_of(
+    experiment: Experiment, cells: Cells | Panel, facts: Facts, lock: Lock | None = None
+) -> Provenance:
     """Fingerprint plan and data; secrets are in neither."""
     return Provenance(
         plan=experiment.fingerprint,
@@ -60,6 +90,11 @@ def provenance_of(experiment: Experiment, cells: Cells | Panel, facts: Facts) ->
         made_at=datetime.now(tz=UTC).strftime("%Y-%m-%d %H:%M UTC"),
         versions={"python": platform.python_version()}
         | {name: metadata.version(name) for name in PACKAGES},
+        promise=None
+        if lock is None
+        else Promise(
+            plan=lock.plan, locked_at=lock.locked_at, changes=lock.changes(experiment)
+        ),
     )
 
 

@@ -6,9 +6,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from upliftlab.assignment.scheme import AssignmentScheme
 from upliftlab.data.panel import NEVER, Panel
 from upliftlab.errors import DataError, DesignError
-from upliftlab.panels.assignment_scheme import AssignmentScheme
 from upliftlab.panels.cohort_forms import AdjustedDifference, group_time_forms
 from upliftlab.panels.randomisation import (
     cluster_means,

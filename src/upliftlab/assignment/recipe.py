@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from fractions import Fraction
 from functools import cached_property
@@ -13,6 +13,8 @@ from upliftlab.errors import DesignError
 from upliftlab.plan.assign import EACH, Assign
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from upliftlab.experiment import Experiment
 
 HELD, ELSEWHERE = "universal holdout", "other tests of the layer"
@@ -97,6 +99,9 @@ class Recipe:
         layer: (name, start, end) of the part of the population this test has to itself.
         holdout: (salt, share) of the units that no test treats.
         explore: Share drawn although a rule decides for the others; None without a rule.
+        waves: First day of a wave, or "never" -> share of the clusters; only roll-outs.
+        balance: Columns to be alike, where draws are put back until they are.
+        keep: Share of draws that are balanced enough.
     """
 
     experiment: str
@@ -111,6 +116,21 @@ class Recipe:
     layer: tuple[str, Fraction, Fraction] | None = None
     holdout: tuple[str, Fraction] | None = None
     explore: Fraction | None = None
+    waves: Mapping[str, Fraction] = field(default_factory=dict)
+    balance: tuple[str, ...] = ()
+    keep: Fraction = Fraction(1)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the list is drawn as a whole rather than each unit by its own hash."""
+        return self.draw != EACH or bool(self.waves)
+
+    @property
+    def shares(self) -> dict[str, Fraction]:
+        """What a list is drawn into: waves, or arms."""
+        if self.waves:
+            return dict(self.waves)
+        return {arm: self.epochs[-1].share(arm, self.control) for arm in self.arms}
 
     @property
     def layer_salt(self) -> str:
@@ -187,6 +207,9 @@ class Recipe:
             "layer": layer and {"name": layer[0], "start": str(layer[1]), "end": str(layer[2])},
             "holdout": holdout and {"salt": holdout[0], "share": str(holdout[1])},
             "explore": self.explore and str(self.explore),
+            "waves": {day: str(share) for day, share in self.waves.items()},
+            "balance": list(self.balance),
+            "keep": str(self.keep),
         }
 
 
@@ -218,6 +241,9 @@ def recipe_of(experiment: Experiment) -> Recipe:
         else (layer.name, layer.start.value, layer.start.value + layer.share.value),
         holdout=None if holdout is None else (holdout.salt, holdout.share.value),
         explore=None if assign.explore is None else assign.explore.value,
+        waves={day: share.value for day, share in (assign.waves or {}).items()},
+        balance=assign.balance,
+        keep=assign.keep.value,
     )
 
 

@@ -46,11 +46,14 @@ def experiments(files: list[Path]) -> Iterator[tuple[Experiment, Path]]:
     yield from zip(plans, paths, strict=True)
 
 
-def answered(experiment: Experiment) -> Analysis:
+def answered(experiment: Experiment, file: Path | None = None) -> Analysis:
+    """Answer a plan, held to the lock beside its file."""
     from upliftlab.analysis import run as answer
+    from upliftlab.lock import lock_beside
 
+    lock = None if file is None else lock_beside(file)
     with progress() as tell:
-        return answer(experiment, progress=tell)
+        return answer(experiment, lock=lock, progress=tell)
 
 
 @contextmanager

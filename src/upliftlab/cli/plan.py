@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from upliftlab.cli.app import Files, Json, answered, app, experiments
+from upliftlab.cli.app import (
+    NO_VERDICT,
+    Files,
+    Json,
+    Out,
+    answered,
+    app,
+    experiments,
+    folder_of,
+    progress,
+)
 
 if TYPE_CHECKING:
     from upliftlab.assignment.recipe import Epoch
@@ -120,6 +130,46 @@ def _looks(experiment: Experiment) -> dict[str, object] | None:
     from upliftlab.monitor.rules import rules_of
 
     return rules_of(experiment).to_dict()
+
+
+@app.command()
+def aa(
+    file: File,
+    *,
+    units: Annotated[
+        Path | None,
+        typer.Option("--units", help="One row per unit, from before the test: .parquet, .csv."),
+    ] = None,
+    draws: Annotated[int, typer.Option(help="Re-assignments.", min=100)] = 2_000,
+    seed: Annotated[int, typer.Option(help="Where the random numbers start.")] = 1,
+    by: Annotated[
+        str | None, typer.Option(help="Column of what really moves together.")
+    ] = None,
+    at: Annotated[str | None, typer.Option(help="First day of the rehearsed window.")] = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Rehearse a test on data from before it; exit code 3 if the machinery is not fit."""
+    from upliftlab.plan.quantities import parse_date
+    from upliftlab.rehearsal.answer import rehearse
+    from upliftlab.report.rehearsal import (
+        render_rehearsal_json,
+        render_rehearsal_text,
+        write_rehearsal,
+    )
+
+    [(experiment, path)] = experiments([file])
+    day = None if at is None else parse_date(at, "--at")
+    with progress() as tell:
+        found = rehearse(
+            experiment, units=units, draws=draws, seed=seed, by=by, at=day, progress=tell
+        )
+    written = write_rehearsal(found, folder_of(out, path, experiment, many=False))
+    typer.echo(render_rehearsal_json(found) if as_json else render_rehearsal_text(found))
+    if not as_json:
+        typer.echo(f"page: {written['html']}")
+    if not found.is_valid:
+        raise typer.Exit(NO_VERDICT)
 
 
 def _rule(experiment: Experiment, path: Path, dialect: str) -> str | None:

@@ -32,7 +32,7 @@ def check(files: Files, as_json: Json = False) -> None:  # noqa: FBT002
     """Ask whether the data can be trusted; exit code 3 if a validity check fails."""
     results = []
     for experiment, file in experiments(files):
-        analysis = answered(experiment)
+        analysis = answered(experiment, file)
         results.append(analysis)
         if not as_json:
             typer.echo(f"{file}: {experiment.name}")
@@ -62,7 +62,7 @@ def run(
 
     results = []
     for experiment, file in experiments(files):
-        analysis = answered(experiment)
+        analysis = answered(experiment, file)
         results.append(analysis)
         folder = folder_of(out, file, experiment, many=len(files) > 1)
         decided = () if record is None else _recorded(analysis, record, file, quiet=as_json)
@@ -112,7 +112,7 @@ def report_(
     }
     if form not in forms:
         raise UpliftlabError(f"--format is {form!r}; allowed: {sorted(forms)}.")
-    results = [answered(experiment) for experiment, _ in experiments(files)]
+    results = [answered(experiment, file) for experiment, file in experiments(files)]
     for analysis in results:
         typer.echo(forms[form](analysis))
     exit_with(results)

@@ -10,10 +10,12 @@ import duckdb
 
 from upliftlab.assignment.recipe import recipe_of
 from upliftlab.assignment.statement import Request, assignment_sql
+from upliftlab.data.assign_list import assign_list
 from upliftlab.data.assign_table import Written, assign_file, columns_of, reading
 from upliftlab.data.contracts import ASSIGNMENTS
 from upliftlab.data.files import path_of
 from upliftlab.errors import DataError, DefinitionError, UpliftlabError
+from upliftlab.plan.words import ROLLOUT_DESIGNS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -60,19 +62,26 @@ def assign(
     """
     recipe = recipe_of_locked(experiment, lock)
     recipe = replace(recipe, epochs=epochs or recipe.epochs)
+    if experiment.design in ROLLOUT_DESIGNS and not recipe.waves:
+        raise UpliftlabError(
+            f"experiment {experiment.name!r} has design {experiment.design}; to draw its waves "
+            "add assign: {waves: {2026-08-03: 50%, never: 50%}}."
+        )
     source = _ids(experiment, ids)
     place, names = _target(experiment, out)
     with duckdb.connect() as engine:
         have = columns_of(engine, reading(engine, source))
+    key = recipe.cluster if recipe.waves and recipe.cluster in have else None
     request = Request(
         table="",
-        unit=unit or unit_column(have, source.name),
+        unit=unit or key or unit_column(have, source.name),
         clock=_clock(clock, have, source.name),
-        at=_moment(experiment, at),
+        at=_moment(experiment, at) if not recipe.waves else "",
         rule=rule,
         names=names,
     )
-    return assign_file(recipe, request, source, place), place
+    write = assign_list if recipe.is_list else assign_file
+    return write(recipe, request, source, place), place
 
 
 def statement(
@@ -171,6 +180,8 @@ def _target(experiment: Experiment, out: str | Path | None) -> tuple[Path, dict[
     planned = data.assignments if data else None
     base = data.base if data else None
     place = path_of(planned.file, base) if planned and planned.file else None
+    if experiment.waves is not None:
+        place = path_of(experiment.waves, base)
     found = Path(out) if out is not None else place or path_of(DEFAULT_NAME, base)
     same = place is not None and found.resolve() == place.resolve()
     return found, dict(planned.columns) if planned and same else {}

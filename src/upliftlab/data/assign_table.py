@@ -62,11 +62,11 @@ def assign_file(
         DataError: When a column is missing, ids are decimal numbers, or no unit is left.
         UpliftlabError: When the target is there, or a file is of another kind.
     """
-    place = _free(Path(target))
+    place = free(Path(target))
     with duckdb.connect() as engine:
         table = reading(engine, source)
         have = columns_of(engine, table)
-        _refuse_columns(recipe, request, have, Path(source).name)
+        refuse_columns(recipe, request, have, Path(source).name)
         query = assignment_sql(recipe, _with_table(request, table))
         rows = copied(engine, query, place)
         if not rows:
@@ -139,7 +139,7 @@ def copied(engine: duckdb.DuckDBPyConnection, query: str, place: Path) -> int:
     return int(done[0]) if done else 0
 
 
-def _free(place: Path) -> Path:
+def free(place: Path) -> Path:
     if place.suffix.lower() not in _WRITERS:
         raise UpliftlabError(f"assign writes .parquet or .csv; found {place.name}.")
     if place.exists():
@@ -155,7 +155,7 @@ def _with_table(request: Request, table: str) -> Request:
     return replace(request, table=table)
 
 
-def _refuse_columns(
+def refuse_columns(
     recipe: Recipe, request: Request, have: Mapping[str, str], name: str
 ) -> None:
     needed = [request.unit, *([request.clock] if request.clock else [])]

@@ -67,6 +67,7 @@ ASSIGNMENTS = Contract(
         Column(name="assigned_at", kind="time", required=True, aliases=("assigned_ts",)),
         Column(name="stratum", kind="text"),
         Column(name="propensity", kind="number"),
+        Column(name="explored", kind="flag"),
     ),
 )
 

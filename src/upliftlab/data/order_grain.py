@@ -153,6 +153,8 @@ def _units(book: OrderTables) -> tuple[Assigned, ibis.Table]:
     table = book.read("assignments", extra=extra, whole=whole)
     if plan.cluster and plan.cluster not in table.columns:
         raise DataError.missing_column(plan.cluster, "the plan's cluster", table.columns)
+    if plan.explored:
+        table = _explored(book, table)
     single = assigned.once(
         engine,
         table.drop(*[c for c in ("propensity",) if c in table.columns]),
@@ -174,6 +176,20 @@ def _units(book: OrderTables) -> tuple[Assigned, ibis.Table]:
     )
     assigned.refuse_many_levels(engine, units, plan.segments)
     return single, units
+
+
+def _explored(book: OrderTables, table: ibis.Table) -> ibis.Table:
+    """Keep units whose arm was drawn; a rule's arms depend on what the units are like.
+
+    Raises:
+        DataError: When the table does not say which units these are.
+    """
+    if "explored" not in table.columns:
+        raise DataError.missing_column("explored", "a plan with assign.explore", table.columns)
+    book.notes.append(
+        "only customers of the exploration cell are compared; the others got the rule's arm"
+    )
+    return table.filter(table["explored"].fill_null(False))
 
 
 def _users(book: OrderTables, units: ibis.Table) -> ibis.Table:

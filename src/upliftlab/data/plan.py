@@ -44,6 +44,7 @@ class Plan:
         stated: Party -> share of coupon cost, as the plan states it.
         features: Columns that a targeting rule may use; None takes those at hand, () none.
         beside: Columns that no rule may use, whose groups are compared under one.
+        explored: Whether only units that were drawn, and not given an arm by a rule, compare.
         has_coupons: Whether some arm gets a coupon, whose cost order lines must then carry.
     """
 
@@ -60,6 +61,7 @@ class Plan:
     as_of: int | None = None
     stated: Mapping[str, float] | None = None
     has_coupons: bool = False
+    explored: bool = False
     features: tuple[str, ...] | None = ()
     beside: tuple[str, ...] = ()
 

@@ -92,6 +92,7 @@ def plan_of(experiment: Experiment) -> Plan:
         stated=None if not stated else {who: float(rate) for who, rate in stated.items()},
         features=() if experiment.target is None else experiment.target.features or None,
         beside=() if experiment.target is None else experiment.target.fair_across,
+        explored=experiment.assign is not None and experiment.assign.explore is not None,
         has_coupons=any(arm.coupon is not None for arm in experiment.arms),
     )
 

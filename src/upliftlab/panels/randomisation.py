@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from upliftlab.assignment.scheme import AssignmentScheme
 from upliftlab.data.panel import NEVER
 from upliftlab.errors import DataError, DesignError
-from upliftlab.panels.assignment_scheme import AssignmentScheme
 from upliftlab.panels.cohort_forms import (
     AdjustedDifference,
     Base,
@@ -227,7 +228,7 @@ def single_wave(
         size = np.zeros(len(means))
         np.add.at(size, panel.cluster, panel.weight)
     outcome = (after - before if adjust == "change" else after)[:, None, :]
-    wave = AssignmentScheme(start=np.where(plan.start == NEVER, NEVER, 0), block=plan.block)
+    wave = replace(plan, start=np.where(plan.start == NEVER, NEVER, 0))
     return randomisation_inference(
         outcome,
         wave,

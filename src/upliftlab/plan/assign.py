@@ -153,6 +153,9 @@ def _by_design(assign: Assign, design: str) -> Iterator[Finding]:
             example = "{2026-08-03: 50%, never: 50%}"
             owner = f"assign of design {design!r}"
             yield ("assign",), DefinitionError.missing_key(owner, "waves", example)
+    elif design != "user_split" and assign.epochs is not None:
+        wanted = "design: user_split"
+        yield ("assign", "epochs"), DefinitionError.needs_beside("epochs", wanted, design)
     elif assign.waves is not None:
         wanted = "design: staggered"
         yield ("assign", "waves"), DefinitionError.needs_beside("waves", wanted, design)

@@ -349,7 +349,18 @@ def _experiment() -> Schema:
 
 def _provenance() -> Schema:
     digest = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-    return an_object({"plan": digest, "data": digest, "made_at": TEXT, "versions": a_map(TEXT)})
+    change = an_object({"key": TEXT, "planned": TEXT, "found": TEXT})
+    changes = {"type": "array", "items": change}
+    promise = an_object({"plan": digest, "locked_at": TEXT, "changes": changes})
+    return an_object(
+        {
+            "plan": digest,
+            "data": digest,
+            "made_at": TEXT,
+            "versions": a_map(TEXT),
+            "promise": {"anyOf": [promise, {"type": "null"}]},
+        }
+    )
 
 
 def _finite(value: object) -> object:

@@ -177,8 +177,36 @@ def _plan(analysis: Analysis) -> Section:
         key="plan",
         title="The plan",
         finding=f"{asked.rstrip('.')}{'' if asked.endswith('?') else '.'} (plan {short})",
-        tables=(table("The definition, key by key", ("key", "value"), rows, text=2),),
+        notes=(_promised(analysis),),
+        tables=(
+            *_changed(analysis),
+            table("The definition, key by key", ("key", "value"), rows, text=2),
+        ),
     )
+
+
+def _promised(analysis: Analysis) -> str:
+    promise = analysis.provenance.promise
+    if promise is None:
+        return "The plan was not locked before the data were read."
+    count = len(promise.changes)
+    changed = "nothing was changed" if not count else (
+        "1 promise was changed, listed below" if count == 1
+        else f"{count} promises were changed, listed below"
+    )  # fmt: skip
+    locked = f"The plan was locked on {promise.locked_at} ({promise.plan[:12]})"
+    return f"{locked}; since then {changed}."
+
+
+def _changed(analysis: Analysis) -> tuple[Table, ...]:
+    promise = analysis.provenance.promise
+    if promise is None or not promise.changes:
+        return ()
+    rows = [
+        (change.key, change.planned or NONE, change.found or NONE) for change in promise.changes
+    ]
+    heads = ("key", "promised", "now")
+    return (table("Changed after the plan was locked", heads, rows, text=3),)
 
 
 def _provenance(analysis: Analysis) -> Section:

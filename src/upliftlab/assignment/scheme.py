@@ -1,11 +1,11 @@
-"""Which other roll-outs could chance have drawn?"""
+"""Which other assignments could chance have drawn?"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -16,28 +16,53 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from upliftlab.data.panel import Panel
-
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
 
+MOST_TRIES = 1_000
+"""Draws in a row of which none is balanced enough, after which re-randomisation gives up."""
+
+
+class Clustered(Protocol):
+    """A panel, as far as its assignment goes: the cluster and the start of each unit."""
+
+    @property
+    def cluster(self) -> Ints:
+        """Cluster of each unit, 0 .. G - 1."""
+
+    @property
+    def start(self) -> Ints:
+        """First treated period of each unit."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AssignmentScheme:
-    """Complete randomisation of clusters to starts, given the counts, within blocks.
+    """Complete randomisation given the counts, within blocks, perhaps drawn until balanced.
+
+    What is drawn is a start of a roll-out, or the position of an arm of a split; what draws is
+    a cluster, a unit, or a bucket of units whose hashes are neighbours.
 
     Attributes:
-        start: First treated period of each cluster as it was drawn, ``NEVER`` for never,
-            shape [G].
-        block: Block within which starts were drawn, 0 .. B - 1, shape [G].
+        start: What each was drawn into, ``NEVER`` for never treated, shape [G].
+        block: Block within which they were drawn, 0 .. B - 1, shape [G].
+        balance: Columns that had to be alike, shape [G, P]; None without re-randomisation.
+        most_unlike: Greatest ``unlikeness`` of a draw that was kept.
     """
 
     start: Ints
     block: Ints
+    balance: Floats | None = None
+    most_unlike: float = math.inf
 
     @classmethod
     def of(
-        cls, start: Sequence[int] | Ints, *, block: Sequence[int] | Ints | None = None
+        cls,
+        start: Sequence[int] | Ints,
+        *,
+        block: Sequence[int] | Ints | None = None,
+        balance: Floats | None = None,
+        most_unlike: float = math.inf,
     ) -> AssignmentScheme:
         """Make a scheme from starts and, if starts were drawn in strata, their labels.
 
@@ -54,12 +79,15 @@ class AssignmentScheme:
             )
             raise DesignError(message)
         return cls(
-            start=starts, block=np.unique(labels, return_inverse=True)[1].astype(np.int64)
+            start=starts,
+            block=np.unique(labels, return_inverse=True)[1].astype(np.int64),
+            balance=balance,
+            most_unlike=most_unlike,
         )
 
     @classmethod
     def of_panel(
-        cls, panel: Panel, *, block: Sequence[int] | Ints | None = None
+        cls, panel: Clustered, *, block: Sequence[int] | Ints | None = None
     ) -> AssignmentScheme:
         """Make the scheme of a panel whose clusters were assigned whole; ``block`` per cluster.
 
@@ -86,7 +114,7 @@ class AssignmentScheme:
 
     @property
     def count(self) -> int:
-        """Assignments that could have been drawn."""
+        """Assignments that could have been drawn, before any was put back as unbalanced."""
         return math.prod(_arrangements(self.start[rows]) for rows in self._blocks())
 
     @property
@@ -117,7 +145,8 @@ class AssignmentScheme:
         """Return starts under other assignments, and whether these are all there are.
 
         The first row is what was drawn. With at most ``n`` + 1 assignments each appears once;
-        otherwise ``n`` are drawn independently.
+        otherwise ``n`` are drawn independently. Draws that would have been put back as
+        unbalanced are left out.
 
         Args:
             n: Assignments beside the observed one.
@@ -136,12 +165,58 @@ class AssignmentScheme:
             ((6, 4), True)
         """
         if self.count <= n + 1:
-            return self._all(), True
+            every = self._all()
+            kept = self.unlikeness(every) <= self.most_unlike
+            kept[0] = True
+            return every[kept], True
         rng = np.random.default_rng(seed)
-        out = np.tile(self.start, (n + 1, 1))
+        found = [self.start[None]]
+        while (have := sum(map(len, found))) < n + 1:
+            wanted = min(n + 1, MOST_TRIES)
+            new = self.permuted(wanted, rng)
+            new = new[self.unlikeness(new) <= self.most_unlike]
+            if not len(new):
+                message = (
+                    f"re-randomisation found no draw of {wanted} that is as balanced as was "
+                    "asked; keep a larger share of draws."
+                )
+                raise DesignError(message)
+            found.append(new[: n + 1 - have])
+        return np.concatenate(found), False
+
+    def permuted(self, n: int, rng: np.random.Generator) -> Ints:
+        """Return draws whether balanced or not, shape [n, G]."""
+        out = np.tile(self.start, (n, 1))
         for rows in self._blocks():
-            out[1:, rows] = rng.permuted(out[1:, rows], axis=1)
-        return out, False
+            out[:, rows] = rng.permuted(out[:, rows], axis=1)
+        return out
+
+    def unlikeness(self, starts: Ints) -> Floats:
+        """Return how far the balanced columns lie apart under each draw, shape [R].
+
+        Mahalanobis' distance between the two arms; with more, Hotelling's trace. 0 where no
+        column had to be balanced.
+
+        References:
+            Morgan and Rubin (2012), *Annals of Statistics* 40(2), equation 2.
+
+        Examples:
+            >>> x = np.array([[1.0], [4.0], [2.0], [3.0]])
+            >>> scheme = AssignmentScheme.of([0, 0, 1, 1], balance=x)
+            >>> scheme.unlikeness(np.array([[0, 0, 1, 1], [0, 1, 0, 1]])).round(6)
+            array([0. , 2.4])
+        """
+        if self.balance is None:
+            return np.zeros(len(starts))
+        x = self.balance - self.balance.mean(axis=0)
+        inverse = np.linalg.pinv(np.atleast_2d(np.cov(x, rowvar=False)))
+        out = np.zeros(len(starts))
+        for label in self.cohorts:
+            inside = (starts == label).astype(np.float64)
+            size = inside.sum(axis=1)
+            mean = inside @ x / size[:, None]
+            out += size * np.einsum("rp,pq,rq->r", mean, inverse, mean)
+        return out
 
     def _blocks(self) -> list[Ints]:
         return [np.flatnonzero(self.block == b) for b in range(int(self.block.max()) + 1)]
