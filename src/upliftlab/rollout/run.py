@@ -53,6 +53,8 @@ UNWEIGHTED = (
     "treated did."
 )
 
+PLAINLY = "Of regions compared unweighted, not of the weighted headline."
+
 
 def answer(
     experiment: Experiment,
@@ -124,6 +126,8 @@ def _answered(
         opinions = (replace(opinions[0], effect=profit.profit), *opinions[1:])
     threshold = _hurdle(profit, float(asked.experiment.decide.worth_it.minor))
     honesty, path = honesty_of(alone.effects, threshold=threshold, level=asked.level)
+    if weighted is not None:
+        honesty = tuple(replace(h, note=f"{PLAINLY} {h.note}".strip()) for h in honesty)
     over_time = _over_time(asked, booked, alone, profit, weighted)
     profit = _summed_up(profit, over_time)
     rollout = explained(
