@@ -207,7 +207,11 @@ def _ladder(programme: Programme, amounts: Amounts) -> tuple[tuple[str, str, str
         if found is None or not math.isfinite(found.estimate):
             continue
         shown = amounts.shown(found)
-        rows.append((words if programme.currency else amounts.what, shown.text, shown.interval))
+        n, of = programme.measured.get(name, 0), programme.measured.get("profit", 0)
+        called = words if programme.currency else amounts.what
+        # Rungs of different tests do not lie above one another; say whose sum each is.
+        called += f" ({n} of {of} tests)" if n < of else ""
+        rows.append((called, shown.text, shown.interval))
     return tuple(rows)
 
 

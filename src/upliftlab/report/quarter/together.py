@@ -288,13 +288,13 @@ def _next(found: Together, amounts: Amounts) -> tuple[Section, ...]:
             )
             for each in found.agenda.questions[:MOST_ROWS]
         ]
-        heads = ("question", "why it is open", "what to do", "money on it")
+        columns = ("question", "why it is open", "what to do", "money on it")
         sections.append(
             Section(
                 key="agenda",
                 title="Learning agenda",
                 finding=_sentence(f"First question: {asked[0][0]}"),
-                tables=(table("Open questions", heads, asked, text=3, is_open=True),),
+                tables=(table("Open questions", columns, asked, text=3, is_open=True),),
             )
         )
     return tuple(sections)
