@@ -99,6 +99,7 @@ class Programme:
         spend: Campaign money over the same units, more than in control.
         iroi: ``total`` per unit of ``spend``, over the tests whose spend is known.
         ladder: Rung -> total over the tests that measured it.
+        measured: Rung -> how many experiments measured it.
         lines: P&L lines that add up to ``total`` of the tests that have lines.
         maturity: Booked, still returning and assumed shares, weighted by money moved.
         winners: Sum of the treatments to ship, as if they had not been picked.
@@ -116,6 +117,7 @@ class Programme:
     spend: Estimate
     iroi: Estimate
     ladder: Mapping[str, Estimate] = field(default_factory=dict)
+    measured: Mapping[str, int] = field(default_factory=dict)
     lines: tuple[LineTotal, ...] = ()
     maturity: Maturity = field(default_factory=Maturity)
     winners: Estimate
@@ -191,6 +193,7 @@ def programme(records: Iterable[Record], quarter: str) -> Programme:
         spend=joint.estimate(COST),
         iroi=joint.iroi(),
         ladder={name: joint.estimate(name) for name in RUNGS if name in joint.names},
+        measured=dict(joint.counted),
         lines=_lines(read),
         maturity=_maturity(read),
         winners=winners,

@@ -124,10 +124,33 @@ def test_lines_of_the_waterfall_add_up_to_the_total(quarter):
     )
 
 
-def test_writing_twice_gives_the_same_bytes(quarter, site, tmp_path):
+def test_two_readings_of_the_quarter_agree(quarter, together):
+    """The page's sum and the joint reading of all tests are one number with one range."""
+    _, _, found = quarter
+
+    assert together.review.total.estimate == pytest.approx(found.total.estimate)
+    assert together.review.total.std_error == pytest.approx(found.total.std_error, rel=1e-6)
+    assert together.review.spend.estimate == pytest.approx(found.spend.estimate)
+
+
+def test_what_ships_is_corrected_and_what_is_next_is_named(site, together):
+    """Corrected sum, shrunken effects and next tests stand on the page and in the workbook."""
+    page = (site / "index.html").read_text(encoding="utf-8")
+    book = openpyxl.load_workbook(site / "review.xlsx", read_only=True)
+    fair = Amounts(currency="CNY", outcome="profit").shown(together.review.shipped.corrected)
+
+    assert together.review.shipped.naive.estimate > together.review.shipped.corrected.estimate
+    assert page.count(fair.value) >= 2
+    assert 'id="shrunken"' in page
+    assert 'id="tests"' in page
+    assert len(list(book["shrunken"].rows)) == 1 + len(together.review.arms)
+    assert "next tests" in book.sheetnames
+
+
+def test_writing_twice_gives_the_same_bytes(quarter, together, site, tmp_path):
     """No dates, no order of dictionaries: the site can be kept under version control."""
     issue = Issue(shop="shop A", prepared="Chen", frozen="2026-10-30")
-    write_review(quarter[2], tmp_path, issue=issue)
+    write_review(quarter[2], tmp_path, issue=issue, together=together)
 
     for name in ("index.html", "summary.md", "style.css", "data/results.csv"):
         assert (tmp_path / name).read_bytes() == (site / name).read_bytes()

@@ -11,11 +11,13 @@ from upliftlab.registry.record import READ, RUNNING, STOPPED, VOID
 from upliftlab.report.numbers import NBSP, percent, shown_ratio, symbol
 from upliftlab.report.quarter.amounts import Amounts, result_name, whom
 from upliftlab.report.quarter.grids import page_of, share
+from upliftlab.report.quarter.together import lines_of, trust_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from upliftlab.registry.damage import Damage
+    from upliftlab.report.quarter.together import Together
     from upliftlab.review.programme import Programme, Result
 
 MOST_DECISIONS = 6
@@ -91,7 +93,7 @@ def first_of(
     issue: Issue,
     *,
     damage: Sequence[Damage] = (),
-    extra: Sequence[tuple[str, str]] = (),
+    together: Together | None = None,
 ) -> First:
     """Gather the first screen of a review.
 
@@ -99,11 +101,12 @@ def first_of(
         programme: The quarter's experiments and their sums.
         issue: Who made it and when.
         damage: Files of the registry that could not be read.
-        extra: Further lines: ties to the books, changes since the last review, next quarter.
+        together: The tests read together: corrected sum, coverage, books, next tests.
     """
     amounts = Amounts(currency=programme.currency, outcome=programme.outcome)
     asked = programme.asked
     hidden = len(asked) - MOST_DECISIONS
+    more = () if together is None else lines_of(together)
     return First(
         title=f"Incrementality review, {quarter_name(programme.quarter)}",
         facts=_facts(programme, issue),
@@ -111,10 +114,13 @@ def first_of(
         alarm=_alarm(programme),
         on=_on(programme, amounts),
         ladder=_ladder(programme, amounts),
-        trust=_trust(programme, amounts, damage),
+        trust=(
+            *(() if together is None else trust_of(together)),
+            *_trust(programme, amounts, damage, with_winners=together is None),
+        ),
         asked=tuple(_asked(each, amounts) for each in asked[:MOST_DECISIONS]),
         more=f"and {hidden} more below" if hidden > 0 else "",
-        lines=(("Experiments:", experiments_text(programme)), *extra),
+        lines=(("Experiments:", experiments_text(programme)), *more),
     )
 
 
@@ -201,11 +207,17 @@ def _ladder(programme: Programme, amounts: Amounts) -> tuple[tuple[str, str, str
         if found is None or not math.isfinite(found.estimate):
             continue
         shown = amounts.shown(found)
-        rows.append((words if programme.currency else amounts.what, shown.text, shown.interval))
+        n, of = programme.measured.get(name, 0), programme.measured.get("profit", 0)
+        called = words if programme.currency else amounts.what
+        # Rungs of different tests do not lie above one another; say whose sum each is.
+        called += f" ({n} of {of} tests)" if n < of else ""
+        rows.append((called, shown.text, shown.interval))
     return tuple(rows)
 
 
-def _trust(programme: Programme, amounts: Amounts, damage: Sequence[Damage]) -> tuple[str, ...]:
+def _trust(
+    programme: Programme, amounts: Amounts, damage: Sequence[Damage], *, with_winners: bool
+) -> tuple[str, ...]:
     out = []
     shares = programme.maturity
     if math.isfinite(shares.booked):
@@ -214,7 +226,7 @@ def _trust(programme: Programme, amounts: Amounts, damage: Sequence[Damage]) -> 
             f"assumed {share(shares.assumed)}"
         )
     raw, fair = amounts.shown(programme.winners), amounts.shown(programme.winners_corrected)
-    if raw.value and programme.winners.estimate != 0:
+    if with_winners and raw.value and programme.winners.estimate != 0:
         out.append(f"sum of winners {raw.value} → corrected {fair.value}")
     failed = [each for each in programme.records if each.sample_ratio_p < 0.001]
     if failed:

@@ -19,12 +19,14 @@ from upliftlab.report.quarter.grids import (
 from upliftlab.report.quarter.pages import page_values
 from upliftlab.report.quarter.sections import parts_of
 from upliftlab.report.quarter.tables import render_csv, render_workbook, tables_of
+from upliftlab.report.quarter.together import parts_together, tables_together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
     from upliftlab.registry.damage import Damage
+    from upliftlab.report.quarter.together import Together
     from upliftlab.review.programme import Programme
 
 EXPERIMENTS, DATA = "experiments", "data"
@@ -35,6 +37,7 @@ def write_review(
     folder: str | Path,
     *,
     issue: Issue | None = None,
+    together: Together | None = None,
     damage: Sequence[Damage] = (),
     today: date | None = None,
 ) -> dict[str, Path]:
@@ -44,6 +47,7 @@ def write_review(
         programme: The quarter's experiments and their sums.
         folder: Where to.
         issue: Who made it, when its numbers were frozen, who signed.
+        together: The tests read together, with books and agenda; None leaves its parts out.
         damage: Files of the registry that could not be read.
         today: Day against which overrides expire; none expire unless given.
 
@@ -54,14 +58,17 @@ def write_review(
     place = Path(folder)
     issue = issue or Issue()
     amounts = Amounts(currency=programme.currency, outcome=programme.outcome)
-    first = first_of(programme, issue, damage=damage)
-    parts = parts_of(programme, damage=damage)
+    first = first_of(programme, issue, damage=damage, together=together)
+    more = () if together is None else parts_together(together)
+    parts = parts_of(programme, damage=damage, more=more)
     grids = {
         "asked": decisions_grid(programme.asked, amounts),
         "ran": programme_grid(programme, amounts),
         "forest": results_grid(programme.results, amounts),
     }
     tables = tables_of(programme, damage=damage, today=today)
+    if together is not None:
+        tables = (*tables[:-1], *tables_together(together), tables[-1])
     made = f"Frozen {issue.frozen}" if issue.frozen else "Not frozen"
     page = environment().get_template("review.html").render(
         first=first, parts=parts, grids=grids, marks=MARKS, blocked="", made=f"{made}."
