@@ -56,6 +56,39 @@ def render_html(analysis: Analysis, *, decided: Sequence[str] = ()) -> str:
     )
 
 
+def render_page(
+    template: str,
+    *,
+    screen: object,
+    parts: Sequence[Part],
+    provenance: object,
+    summary: str,
+) -> str:
+    """Draw a page that has no verdict to block: a first screen of its own over sections.
+
+    Args:
+        template: Its file, which extends ``page.html``.
+        screen: Everything above the fold.
+        parts: Everything below.
+        provenance: What its footer names.
+        summary: Text that the reader may copy.
+    """
+    return (
+        environment()
+        .get_template(template)
+        .render(
+            screen=screen,
+            parts=parts,
+            blocked="",
+            provenance=provenance,
+            summary=summary,
+            marks=MARKS,
+            style=asset("style.css"),
+            scripts=[asset("copy.js"), *([asset("slider.js")] if _moves(parts) else [])],
+        )
+    )
+
+
 def _moves(parts: Sequence[Part]) -> bool:
     return any(section.slider for part in parts for section in part.sections)
 
