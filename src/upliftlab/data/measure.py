@@ -162,7 +162,7 @@ def shapes(
         centre = ibis.cases(
             *((units["arm"] == arm, ibis.literal(m)) for arm, m in middles.items()), else_=0.0
         )
-        gap = _amount(units, prices) - centre
+        gap = amount_of(units, prices) - centre
         sums |= {f"t{k}": (gap * gap * gap).mean(), f"q{k}": (gap * gap * gap * gap).mean()}
     table = prepared.engine.fetch(units.group_by("arm").agg(**sums))
     rows = {row["arm"]: row for row in table.to_pylist()}
@@ -187,7 +187,7 @@ def amounts(
         prices: Arm -> component -> rate.
     """
     units = full_units(prepared)
-    table = prepared.engine.fetch(units.select("arm", amount=_amount(units, prices)))
+    table = prepared.engine.fetch(units.select("arm", amount=amount_of(units, prices)))
     arm = np.array(table.column("arm").to_pylist(), dtype=object)
     value = np.asarray(table.column("amount").to_numpy(), dtype=np.float64)
     return {label: value[arm == label] for label in prices}
