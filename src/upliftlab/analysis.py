@@ -567,4 +567,12 @@ def _ad_spend(experiment: Experiment, measured: _Measured) -> dict[str, float]:
     return {arm: amount / units[arm] for arm, amount in total.items() if units.get(arm)}
 
 
-__all__ = ["SCHEMA_VERSION", "Analysis", "economics_of", "merchant_lines", "plan_of", "run"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "Analysis",
+    "contact_of",
+    "economics_of",
+    "merchant_lines",
+    "plan_of",
+    "run",
+]

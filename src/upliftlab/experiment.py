@@ -47,6 +47,7 @@ from upliftlab.plan.parts import (
     nothing_chosen,
     without_covariates,
 )
+from upliftlab.plan.power import Power  # noqa: TC001 - pydantic reads it
 from upliftlab.plan.rollout import SpecialDays  # noqa: TC001 - pydantic reads it
 from upliftlab.plan.rules import broken_rules, grain_of
 from upliftlab.plan.sources import Data, Simulated, Source
@@ -127,6 +128,7 @@ class Experiment(Definition):
         target: Who should get what; nothing is learned unless the plan asks.
         assign: How units get their arms; by a hash of their ids unless the plan says more.
         looks: How the test may be looked at while it runs; not at all unless the plan says.
+        power: How large the test should be, and what it costs and is worth.
         data: Where the rows are.
         other_windows: Further windows in days, shown and labelled.
 
@@ -175,6 +177,7 @@ class Experiment(Definition):
     target: Target | None = None
     assign: Assign | None = None
     looks: Looks | None = None
+    power: Power | None = None
     data: Data | None = None
     other_windows: Windows = Field(default_factory=_default_windows)
 

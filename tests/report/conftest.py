@@ -247,3 +247,81 @@ def blocked_page(blocked):
 def templates():
     """Folder of the page's templates."""
     return Path(report.__file__).parent / "templates"
+
+
+PLANNED = """
+name: spring-coupon
+question: How many customers tell us what a 10 or a 20 yuan coupon earns?
+owner: Li <b>Wei</b>
+kind: smart_coupon
+run: {start: 2026-10-05, end: 2026-10-18}
+follow_up: 60 days
+returns_final_after: 21 days
+eligible_customers: 3000000
+arms:
+  none: {share: 40%, control: true}
+  ten: {share: 30%, coupon: 10, over: 99}
+  twenty: {share: 30%, coupon: 20, over: 99}
+costs: {margin: 35%}
+decide: {must_not_worsen: {return_rate: 2%}}
+power:
+  effects: {profit: 0.20 yuan, conversion: 0.5 points}
+  stated:
+    profit: {mean: 2.78, sd: 14.2, correlation: 40%}
+    conversion: {mean: 8.4%}
+    return_rate: {mean: 30%, sd: 1.1}
+  weekly: 60000
+  returning: 30%
+  looks: 4
+"""
+
+WAVES = """
+name: commission-waves
+kind: custom
+design: staggered
+unit: creator
+cluster: agency
+period: week
+arms: {old: {control: true}, new: {}}
+costs: {margin: 35%}
+decide: {worth_it: 20}
+power: {waves: 3, belief: {sd: 15}, fixed_cost: 5000}
+"""
+
+
+@pytest.fixture(scope="session")
+def planned():
+    """A design from stated means: two arms, a guardrail, looks, visitors who return."""
+    from upliftlab.design import design
+
+    return design(Experiment.from_text(PLANNED))
+
+
+@pytest.fixture(scope="session")
+def planned_page(planned):
+    """Its page."""
+    from upliftlab.report.planning import render_plan_html
+
+    return render_plan_html(planned)
+
+
+@pytest.fixture(scope="session")
+def laid_out():
+    """A roll-out of 40 agencies in three waves, from twelve weeks before."""
+    from upliftlab.data.panel import NEVER, Panel
+    from upliftlab.design import design
+
+    rng = np.random.default_rng(3)
+    y = 50_000 + 9_000 * rng.normal(size=(40, 12)) + 20_000 * rng.normal(size=(40, 1))
+    panel = Panel.of_arrays(
+        y, [NEVER] * 40, names=("kept_sales",), units=[f"agency {i}" for i in range(40)]
+    )
+    return design(Experiment.from_text(WAVES), {"panel": panel})
+
+
+@pytest.fixture(scope="session")
+def laid_out_page(laid_out):
+    """Its page."""
+    from upliftlab.report.planning import render_plan_html
+
+    return render_plan_html(laid_out)

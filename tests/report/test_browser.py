@@ -12,6 +12,11 @@ import pytest
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
+PAGES = [
+    "coupon_page", "emails_page", "blocked_page", "chosen_page",
+    "planned_page", "laid_out_page",
+]  # fmt: skip
+
 PROBE = """<!DOCTYPE html><html lang="en"><head><title>probe</title></head><body>
 <iframe id="page" style="border:0;width:{width}px;height:{height}px" srcdoc="{page}"></iframe>
 <pre id="found"></pre>
@@ -91,7 +96,7 @@ def seen(browser, folder, page, *, width, height):
     return json.loads(html.unescape(found[1])), console
 
 
-@pytest.mark.parametrize("name", ["coupon_page", "emails_page", "blocked_page", "chosen_page"])
+@pytest.mark.parametrize("name", PAGES)
 def test_nothing_is_cut_on_a_phone(name, request, browser, tmp_path):
     """At 390 px the page does not scroll sideways, not even with all parts open."""
     page = request.getfixturevalue(name)
@@ -104,7 +109,7 @@ def test_nothing_is_cut_on_a_phone(name, request, browser, tmp_path):
     assert found["asked"] == []
 
 
-@pytest.mark.parametrize("name", ["coupon_page", "emails_page", "blocked_page", "chosen_page"])
+@pytest.mark.parametrize("name", PAGES)
 def test_the_first_screen_needs_no_scrolling(name, request, browser, tmp_path):
     """At 1280 x 800 verdict, money, ladder and trust are in view; copying is offered."""
     page = request.getfixturevalue(name)

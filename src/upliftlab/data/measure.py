@@ -13,6 +13,8 @@ from upliftlab.data import moments
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from upliftlab.data.cells import Cells, ClusterCells
     from upliftlab.data.prepared import Prepared
 
@@ -114,6 +116,81 @@ def tails(
         variance = float(weight @ by_arm.m2[i] @ weight) / max(n - 1, 1)
         out[arm] = _tail(prepared, marked.filter(marked["arm"] == arm), n, mean, variance)
     return out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """How far an amount per unit is from a normal one.
+
+    Attributes:
+        skewness: Third standardised moment; NaN where nothing varies.
+        kurtosis: Fourth standardised moment, 3 for a normal one; NaN where nothing varies.
+    """
+
+    skewness: float
+    kurtosis: float
+
+
+def shapes(
+    prepared: Prepared,
+    amounts: Mapping[str, Mapping[str, Mapping[str, float]]],
+    cells: Cells,
+) -> dict[tuple[str, str], Shape]:
+    """Describe linear maps of the components in every arm, in one pass over all units.
+
+    Args:
+        prepared: Units.
+        amounts: Name -> arm -> component -> weight; the constant component "units" is allowed.
+        cells: Moments, for each arm's mean and variance.
+
+    Returns:
+        (name, arm) -> shape.
+    """
+    units = full_units(prepared)
+    by_arm = cells.collapse(["arm"])
+    at = {label[0]: i for i, label in enumerate(by_arm.labels)}
+    sums: dict[str, ibis.Value] = {}
+    spread: dict[tuple[str, str], tuple[int, float]] = {}
+    for k, (name, prices) in enumerate(amounts.items()):
+        middles = {}
+        for arm, terms in prices.items():
+            weight = np.array([terms.get(c, 0.0) for c in by_arm.names])
+            i = at[arm]
+            middles[arm] = float(weight @ by_arm.mean[i])
+            variance = float(weight @ by_arm.m2[i] @ weight) / int(by_arm.n[i])
+            spread[name, arm] = (k, variance)
+        centre = ibis.cases(
+            *((units["arm"] == arm, ibis.literal(m)) for arm, m in middles.items()), else_=0.0
+        )
+        gap = amount_of(units, prices) - centre
+        sums |= {f"t{k}": (gap * gap * gap).mean(), f"q{k}": (gap * gap * gap * gap).mean()}
+    table = prepared.engine.fetch(units.group_by("arm").agg(**sums))
+    rows = {row["arm"]: row for row in table.to_pylist()}
+    out = {}
+    for (name, arm), (k, variance) in spread.items():
+        third, fourth = float(rows[arm][f"t{k}"]), float(rows[arm][f"q{k}"])
+        varies = variance > 0
+        out[name, arm] = Shape(
+            skewness=third / variance**1.5 if varies else float("nan"),
+            kurtosis=fourth / variance**2 if varies else float("nan"),
+        )
+    return out
+
+
+def amounts(
+    prepared: Prepared, prices: Mapping[str, Mapping[str, float]]
+) -> dict[str, NDArray[np.float64]]:
+    """Fetch the amount ``prices . components`` of every unit, by arm; for pilots only.
+
+    Args:
+        prepared: Units; as many as memory holds.
+        prices: Arm -> component -> rate.
+    """
+    units = full_units(prepared)
+    table = prepared.engine.fetch(units.select("arm", amount=amount_of(units, prices)))
+    arm = np.array(table.column("arm").to_pylist(), dtype=object)
+    value = np.asarray(table.column("amount").to_numpy(), dtype=np.float64)
+    return {label: value[arm == label] for label in prices}
 
 
 def _tail(

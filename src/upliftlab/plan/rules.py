@@ -15,6 +15,7 @@ from upliftlab.plan.currencies import CODES, currency_of
 from upliftlab.plan.definition import Definition
 from upliftlab.plan.looks import looks_rules
 from upliftlab.plan.metrics import PROFIT, STANDARD
+from upliftlab.plan.power import power_rules
 from upliftlab.plan.quantities import Money, Points, Rate
 from upliftlab.plan.rollout import rollout_rules
 from upliftlab.plan.sources import ORDER_TABLES, PANEL_PRESETS, READY
@@ -59,6 +60,7 @@ def broken_rules(written: Plan, valid: Plan) -> Iterator[Finding]:
         target_rules,
         assign_rules,
         looks_rules,
+        power_rules,
     )
     yield from chain.from_iterable(rule(written) for rule in by_written)
     yield from chain.from_iterable(rule(valid) for rule in by_valid)

@@ -34,12 +34,12 @@ def render_text(analysis: Analysis) -> str:
     """
     screen = first_screen(analysis)
     lines = [
-        *_wrapped(" · ".join((screen.title, *screen.facts))),
+        *wrapped_lines(" · ".join((screen.title, *screen.facts))),
         "=" * WIDTH,
-        *_wrapped(screen.headline, indent=" "),
+        *wrapped_lines(screen.headline, indent=" "),
     ]
     if screen.is_blocked:
-        lines += _wrapped(f"The numbers below are {words.NOT_TO_BE_ACTED_ON}.", indent=" ")
+        lines += wrapped_lines(f"The numbers below are {words.NOT_TO_BE_ACTED_ON}.", indent=" ")
     lines += ["=" * WIDTH, *_money(screen), *_ladder(screen)]
     for text in (
         screen.flips,
@@ -48,7 +48,7 @@ def render_text(analysis: Analysis) -> str:
         f"What this profit counts: {screen.counts}",
         f"Next: {screen.next_step}. Decision recorded: none yet",
     ):
-        lines += _wrapped(text, indent=" ")
+        lines += wrapped_lines(text, indent=" ")
     if analysis.changes:
         lines += _section(replace(changes_section(analysis), charts=()))
     for each in analysis.changes or (analysis,):
@@ -67,13 +67,13 @@ def _named(section: Section, analysis: Analysis) -> Section:
 
 def _section(section: Section) -> list[str]:
     """A finding and the tables that a terminal has room for."""
-    lines = ["", f" {section.title.upper()}", *_wrapped(section.finding, indent=" ")]
+    lines = ["", f" {section.title.upper()}", *wrapped_lines(section.finding, indent=" ")]
     for each in section.tables:
         rows = [tuple(_one_line(cell) for cell in row) for row in (each.columns, *each.rows)]
-        lines += ["", *_wrapped(f"{each.caption}:", indent=" ")]
-        lines += _table(_fitted(rows), right=set(each.numeric))
+        lines += ["", *wrapped_lines(f"{each.caption}:", indent=" ")]
+        lines += aligned(_fitted(rows), right=set(each.numeric))
     for note in section.notes:
-        lines += _wrapped(note, indent="   ")
+        lines += wrapped_lines(note, indent="   ")
     return lines
 
 
@@ -97,7 +97,7 @@ def _money(screen: FirstScreen) -> list[str]:
         (f"  {row.who}", row.money.text, row.money.interval, row.verdict) for row in screen.rows
     ]
     tail = " · ".join(text for text in (screen.more, screen.basis) if text)
-    return [*_table(rows, right={1, 2}), *_wrapped(f"({tail})", indent="  ")]
+    return [*aligned(rows, right={1, 2}), *wrapped_lines(f"({tail})", indent="  ")]
 
 
 def _ladder(screen: FirstScreen) -> list[str]:
@@ -110,11 +110,11 @@ def _ladder(screen: FirstScreen) -> list[str]:
         ]
         rows.append((f"  {row.label}", *cells))
         if row.remark and row.is_profit:
-            remarks += _wrapped(row.remark, indent="    ")
-    return [*_table(rows, right=set(range(1, len(rows[0])))), *remarks]
+            remarks += wrapped_lines(row.remark, indent="    ")
+    return [*aligned(rows, right=set(range(1, len(rows[0])))), *remarks]
 
 
-def _table(rows: Sequence[Sequence[str]], *, right: set[int]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]], *, right: set[int]) -> list[str]:
     """Align columns; what does not fit is cut in the first and wrapped in the last."""
     wide = [max(columns(row[i]) for row in rows) for i in range(len(rows[0]))]
     spare = WIDTH - 1 - sum(wide[1:-1]) - 2 * (len(wide) - 1)
@@ -144,7 +144,7 @@ def _padded(text: str, width: int, *, right: bool) -> str:
     return room + cut if right else cut + room
 
 
-def _wrapped(text: str, indent: str = "") -> list[str]:
+def wrapped_lines(text: str, indent: str = "") -> list[str]:
     """Break at spaces, measured in columns; a word that is too long is cut into pieces."""
     out = [indent]
     for word in text.replace(NBSP, "\x00").split(" "):
