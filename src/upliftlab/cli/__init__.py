@@ -11,8 +11,16 @@ import sys
 import typer
 
 # Commands register themselves, in the order in which `--help` lists them.
-from upliftlab.cli import begin, plan, reconcile, registry, review, run, watch  # noqa: F401
-from upliftlab.cli import begin, design, plan, registry, review, run, watch  # noqa: F401
+from upliftlab.cli import (  # noqa: F401
+    begin,
+    design,
+    plan,
+    reconcile,
+    registry,
+    review,
+    run,
+    watch,
+)
 from upliftlab.cli.app import MISTAKE, app
 from upliftlab.errors import UpliftlabError
 
