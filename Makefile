@@ -20,7 +20,8 @@ lint: $(VENV)/.ready-dev
 check: lint test
 
 certify: $(VENV)/.ready-dev
-	$(BIN)/python -m benchmarks.certify
+	for study in certify rollouts targeting_verdicts looks design_power portfolio adaptive; do \
+	  $(BIN)/python -m benchmarks.$$study || exit 1; done
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
