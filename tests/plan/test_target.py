@@ -41,9 +41,22 @@ OVER_TIME = {
 CELLS = {"data": {"cells": {"file": "cells.csv", "money": "yuan"}}, "costs": {"margin": "35%"}}
 
 
+MOVING = {
+    "run": {"start": "2026-10-08", "end": "2026-10-21"},
+    "assign": {"epochs": {"2026-10-08": "20%", "2026-10-11": "100%"}},
+}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        (
+            MOVING,
+            (
+                "the plan has target and assign.epochs; scores take one share per arm, and "
+                "here shares change over time. Leave target out, or give each epoch a plan."
+            ),
+        ),
         (
             {"target": {"features": ["orders"]}},
             (

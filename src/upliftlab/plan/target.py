@@ -83,6 +83,7 @@ def target_rules(
     if design not in DESIGNS:
         wanted = "design: user_split"
         yield ("target",), DefinitionError.needs_beside("target", wanted, str(design))
+    yield from _moving_shares(valid.get("assign"))
     data = valid.get("data")
     if data is not None and data.grain == "cells":
         example = "{file: units.csv, money: yuan}"
@@ -144,3 +145,16 @@ def _empty_shares(
                 "target.keep_random", "100%", "write less: nobody would be treated by the rule"
             ),
         )
+
+
+def _moving_shares(
+    assign: Any,  # noqa: ANN401 - the plan's assign block
+) -> Iterator[tuple[tuple[str | int, ...], DefinitionError]]:
+    """Refuse shares that change over time, which scores would not know."""
+    for key in ("epochs", "adapt"):
+        if assign is not None and getattr(assign, key) is not None:
+            message = (
+                f"the plan has target and assign.{key}; scores take one share per arm, and "
+                "here shares change over time. Leave target out, or give each epoch a plan."
+            )
+            yield ("target",), DefinitionError(message)
