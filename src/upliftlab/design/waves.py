@@ -75,7 +75,7 @@ def assign_waves(level: Floats, waves: int, *, seed: int) -> Ints:
 
     Examples:
         >>> assign_waves(np.arange(6.0), 2, seed=1).tolist()
-        [0, 1, 2, 2, 0, 1]
+        [1, 0, 2, 2, 1, 0]
     """
     groups = waves + 1
     if len(level) < 2 * groups:

@@ -60,8 +60,8 @@ def skewness_of_difference(
         variance: Variance of the difference.
 
     Examples:
-        >>> skewness_of_difference((8.0, 8.0), (100, 400), 0.05).round(4)
-        array(0.0671)
+        >>> skewness_of_difference((8.0, 8.0), (100, 400), 0.05).round(4).item()
+        0.0671
     """
     terms = [np.asarray(t, dtype=float) / np.asarray(m, dtype=float) ** 2
              for t, m in zip(third, n, strict=True)]  # fmt: skip

@@ -287,7 +287,7 @@ def budget_curve(
         >>> scores = np.array([4.0, 1.0, 3.0, 0.0] * 50)
         >>> known = budget_curve(scores, np.ones(200), scores, [3.0], shares=[0.5])
         >>> known.value.tolist(), f"{known.std_error[0]:.3f}"
-        ([1.75], '0.031')
+        ([1.75], '0.059')
     """
     grid, ranking = _shares(shares), Ranking.of(priority)
     value, spent = column(psi, "psi", ranking.n), column(cost, "cost", ranking.n)
