@@ -139,3 +139,17 @@ def test_files_are_written_in_four_forms(tmp_path):
     assert sorted(written) == ["html", "json", "markdown", "text"]
     assert json.loads(written["json"].read_text(encoding="utf-8"))["state"] == KEEP
     assert render_looks_json(found()) == written["json"].read_text(encoding="utf-8")
+
+
+def test_the_range_of_a_single_look_is_seen():
+    """One look has no width of its own."""
+    from matplotlib.figure import Figure
+
+    from upliftlab.report.looks_plots import Band, _draw
+
+    axes = Figure().subplots()
+    _draw(axes, Band(title="extra", days=["2026-06-10"], values=[0.3], low=[0.1], high=[0.5]))
+    box = axes.collections[0].get_datalim(axes.transData)
+
+    assert box.width > 0.5
+    assert (box.y0, box.y1) == pytest.approx((0.1, 0.5))

@@ -69,13 +69,17 @@ def _draw(axes: Axes, band: Band) -> None:
     _days(axes, at)
     if band.low:
         low, high = _cut(axes, band.low), _cut(axes, band.high)
+        along: Sequence[float] = at
+        if len(at) == 1:
+            # One look has no width of its own, and its range must be seen.
+            along, low, high = [at[0] - 0.3, at[0] + 0.3], low * 2, high * 2
         if band.is_bound:
             for line in (low, high):
-                axes.plot(at, line, color=LOSS, lw=1.4, ls=(0, (4, 2)))
+                axes.plot(along, line, color=LOSS, lw=1.4, ls=(0, (4, 2)))
         else:
-            axes.fill_between(at, low, high, color=ACCENT, alpha=0.18, lw=0)
+            axes.fill_between(along, low, high, color=ACCENT, alpha=0.18, lw=0)
             for line in (low, high):
-                axes.plot(at, line, color=ACCENT, lw=1)
+                axes.plot(along, line, color=ACCENT, lw=1)
     if math.isfinite(band.limit):
         axes.axhline(band.limit, color=LOSS, lw=1.4, ls=(0, (4, 2)))
         axes.annotate(band.limit_text, (at[0], band.limit), xytext=(2, -12),
