@@ -69,7 +69,7 @@ def next_shares(
     Profit less control's is taken as normal with the estimates' covariance, times a normal
     prior around 0 if one is given. Thompson sampling gives each arm its probability of being
     the best; top-two sampling gives the leader ``top`` of the units and the rest to whoever
-    may beat it, which names the best sooner and earns a little less on the way. The floor
+    may beat it, which learns more of the best arms and may earn less on the way. The floor
     keeps every arm measurable: without it an arm that was unlucky is never heard again.
 
     Args:
