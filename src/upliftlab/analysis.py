@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 from upliftlab import pricing
 from upliftlab.adaptive import weighted
 from upliftlab.adaptive.log import log_of, share_epochs
-from upliftlab.components import ALIASES, at
 from upliftlab.data import measure as measuring
 from upliftlab.data.panel_grain import prepare_panel
 from upliftlab.data.prepare import plan_of, prepare, strata_of
 from upliftlab.data.prepared import Prepared
-from upliftlab.data.score_table import score_table
 from upliftlab.decision import Decision, Rules, decide
 from upliftlab.dose import Dose, dose_of
 from upliftlab.economics import MERCHANT
@@ -44,9 +42,10 @@ if TYPE_CHECKING:
     from upliftlab.rollout.answer import Rollout
     from upliftlab.rollout.changes import Several, Together
     from upliftlab.rollout.question import Answered
-    from upliftlab.stats.estimate import Estimate
     from upliftlab.stats.joint import Joint
     from upliftlab.targeting.answer import Targeting
+    from upliftlab.targeting.halves import ScoreBook
+    from upliftlab.targeting.planned import Question
 
 SCHEMA_VERSION = 1
 
@@ -142,6 +141,7 @@ def run(
     tables: Mapping[str, object] | None = None,
     *,
     economics: Economics | None = None,
+    scores: ScoreBook | None = None,
     lock: Lock | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Analysis:
@@ -151,6 +151,8 @@ def run(
         experiment: The plan.
         tables: Tables from Python by source name, in place of the plan's sources.
         economics: Other prices than the plan's: what-if; the data are read the same.
+        scores: Component scores of targeting that are kept from run to run, so that other
+            prices learn other rules and fit nothing else again.
         lock: What was promised; the page lists what was changed since.
         progress: Called with the name of each step.
 
@@ -171,7 +173,8 @@ def run(
     found = prepare(experiment, given_tables(experiment, tables, tell))
     tell("measuring")
     measured = _measured(found)
-    economics = economics or economics_of(experiment, measured)
+    own = economics_of(experiment, measured)
+    economics = economics or own
     tell("estimating")
     effects = _effects(experiment, measured, measured.cells, measured.clusters)
     tell("pricing")
@@ -187,7 +190,8 @@ def run(
     )
     tell("checking")
     tails = _tails(experiment, found, measured, economics, headline)
-    targeting = _targeting(experiment, found, effects, economics, tell)
+    asked = _question(experiment, found, economics, own=own, scores=scores)
+    whom = None if asked is None else asked.answered(experiment, effects, economics, tell)
     if isinstance(found, Prepared):
         found.engine.close()
     checks = all_checks(
@@ -207,21 +211,13 @@ def run(
         economics=economics,
         effects=effects.window(headline),
         profits=profits,
-        other_windows={
-            days: _profits(experiment, effects, economics, days)
-            for days in experiment.windows
-            if days != headline
-        },
+        other_windows=_other_windows(experiment, effects, economics),
         segments=segments,
         metrics=metrics,
         journey=journey_of(effects.window(headline)),
-        dose=dose_of(
-            {a.label: float(a.coupon.minor) for a in experiment.arms if a.coupon},
-            _contrasts(experiment, effects.window(headline), economics),
-            level=float(experiment.decide.confidence),
-        ),
+        dose=_dose(experiment, effects.window(headline), economics),
         decisions=_decisions(experiment, profits, checks, metrics, segments),
-        targeting=targeting,
+        targeting=whom,
         provenance=provenance_of(experiment, measured.cells, measured.facts, lock),
         notes=(
             *measured.facts.notes,
@@ -231,57 +227,20 @@ def run(
     )
 
 
-def _targeting(
+def _question(
     experiment: Experiment,
     found: Prepared | tuple[Cells, Facts],
-    effects: Effects,
     economics: Economics,
-    tell: Callable[[str], None],
-) -> Targeting | None:
-    """Learn who should get what, where the plan asks."""
+    *,
+    own: Economics,
+    scores: ScoreBook | None,
+) -> Question | None:
+    """Ask who should get what, where the plan does."""
     if experiment.target is None or not isinstance(found, Prepared):
         return None
-    from upliftlab.targeting import run as targeting
-    from upliftlab.targeting.asked import asked
-    from upliftlab.targeting.price_sheet import price_sheet
+    from upliftlab.targeting.planned import question
 
-    table = score_table(found, plan_of(experiment), components=_priced(experiment, economics))
-    return targeting.answer(
-        table,
-        asked(experiment, assigned=table.total),
-        price_sheet(economics, table.arms, table.components, idle=table.idle),
-        later=_later(experiment, effects, economics),
-        progress=tell,
-    )
-
-
-def _later(
-    experiment: Experiment, effects: Effects, economics: Economics
-) -> dict[str, Estimate]:
-    """Extra profit between the shortest window and the headline, per treatment."""
-    headline = _headline(experiment)
-    shorter = [days for days in experiment.windows if headline and days < headline]
-    if headline is None or not shorter:
-        return {}
-    price = {arm: economics.price(MERCHANT, arm) for arm in _arms(experiment)}
-    control = experiment.control.label
-    found = {}
-    for arm in (arm for arm in _arms(experiment) if arm != control):
-        rates: dict[str, dict[str, float]] = {arm: {}, control: {}}
-        for days, sign in ((headline, 1.0), (min(shorter), -1.0)):
-            for component, rate in price[arm].items():
-                _add(rates[arm], at(component, days), sign * rate, effects)
-            for component, rate in price[control].items():
-                _add(rates[control], at(component, days), -sign * rate, effects)
-        weights = effects.weights(rates)[None]
-        level = float(experiment.decide.confidence)
-        found[arm] = effects.linear(weights, ["later"]).estimate("later", level=level)
-    return found
-
-
-def _add(rates: dict[str, float], name: str, rate: float, effects: Effects) -> None:
-    if name in effects.names:
-        rates[name] = rates.get(name, 0.0) + rate
+    return question(experiment, found, economics, own=own, book=scores)
 
 
 def _over_time(
@@ -402,14 +361,6 @@ def _decisions(
     )
 
 
-def _priced(experiment: Experiment, economics: Economics) -> frozenset[str]:
-    """Components that targeting reads: those with a price, GMV, and those with a floor."""
-    assert experiment.target is not None  # noqa: S101 - asked before
-    floors = {ALIASES.get(name, name) for name in experiment.target.at_least}
-    told = {"gmv_platform", "gmv_merchant", "buyers", "orders"}
-    return economics.components() | told | floors
-
-
 def given_tables(
     experiment: Experiment, tables: Mapping[str, object] | None, tell: Callable[[str], None]
 ) -> dict[str, object]:
@@ -518,6 +469,21 @@ def _profits(
         for arm in experiment.treatments
     ]
     return across_arms(found, _contrasts(experiment, view, economics), level=level)
+
+
+def _other_windows(
+    experiment: Experiment, effects: Effects, economics: Economics
+) -> dict[int, tuple[Profit, ...]]:
+    others = [days for days in experiment.windows if days != _headline(experiment)]
+    return {days: _profits(experiment, effects, economics, days) for days in others}
+
+
+def _dose(experiment: Experiment, effects: Effects, economics: Economics) -> Dose | None:
+    return dose_of(
+        {arm.label: float(arm.coupon.minor) for arm in experiment.arms if arm.coupon},
+        _contrasts(experiment, effects, economics),
+        level=float(experiment.decide.confidence),
+    )
 
 
 def _contrasts(experiment: Experiment, effects: Effects, economics: Economics) -> Joint:

@@ -51,6 +51,8 @@ class ScoreTable:
         strata: Labels of strata, several columns joined by " · ".
         cluster: Number of the cluster, int32 [n]; None for units assigned one by one.
         total: Units before any were sampled.
+        propensity: Probability of each arm for each unit, float32 [n, A], as the assignment
+            table gives it; None where it gives none, or the same to all units.
     """
 
     features: Mapping[str, Any]
@@ -65,6 +67,7 @@ class ScoreTable:
     total: int
     beside: Mapping[str, Any] = field(default_factory=dict)
     worded: frozenset[str] = frozenset()
+    propensity: Matrix | None = None
 
     def take(self, rows: NDArray[Any]) -> ScoreTable:
         """Keep these units, by position or by a mask."""
@@ -77,6 +80,7 @@ class ScoreTable:
             arm=self.arm[index],
             stratum=None if self.stratum is None else self.stratum[index],
             cluster=None if self.cluster is None else self.cluster[index],
+            propensity=None if self.propensity is None else self.propensity[index],
         )
 
 

@@ -21,6 +21,7 @@ class Ask:
     Attributes:
         shares: Share of units assigned to each arm, the control first; None where nobody set
             them, so that they are estimated.
+        is_dealt: Whether chance dealt the arms; where not, causes that nobody saw may remain.
         eligible: Units that a rule would reach; 0 takes those of the test.
         budget: Most campaign money per eligible unit; NaN-free: None for no limit.
         iroi_at_least: Least extra profit per unit of campaign money, for the whole rule.
@@ -41,6 +42,7 @@ class Ask:
     """
 
     shares: tuple[float, ...] | None = None
+    is_dealt: bool = True
     eligible: int = 0
     budget: float | None = None
     iroi_at_least: float | None = None

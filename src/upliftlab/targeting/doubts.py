@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from upliftlab.data.score_table import ScoreTable
     from upliftlab.targeting.asked import Ask
-    from upliftlab.targeting.halves import Half
+    from upliftlab.targeting.halves import Half, ScoreBook
     from upliftlab.targeting.price_sheet import PriceSheet
 
     Ints = NDArray[np.integer[Any]]
@@ -33,7 +33,9 @@ DRAWS = 3
 SEEDS = 3
 
 
-def doubts(second: Half, ask: Ask, sheet: PriceSheet, arm: Ints) -> tuple[str, ...]:
+def doubts(
+    second: Half, ask: Ask, sheet: PriceSheet, arm: Ints, *, book: ScoreBook | None = None
+) -> tuple[str, ...]:
     """Say how a placebo, other seeds and, where nobody assigned, unseen causes change it.
 
     Trees are learned again on at most 40,000 units: the sentences speak of the procedure, not
@@ -44,14 +46,16 @@ def doubts(second: Half, ask: Ask, sheet: PriceSheet, arm: Ints) -> tuple[str, .
         ask: What the plan asks.
         sheet: Prices.
         arm: What the exported rule gives to the valuing half, shape (n,).
+        book: Where scores are looked up, and kept for other prices.
     """
     quick = replace(
         ask, rule=TREE, depth=1, learner="fast", budget=None, iroi_at_least=None, at_most=None,
         at_least={},
     )  # fmt: skip
     few = second.table.take(sampled_rows(second.material.lessons, ROWS, seed=ask.seed))
+    again = Again(few=few, ask=quick, sheet=sheet, book=book)
     placebo = placebo_treatment(
-        lambda arms: _gain(replace(few, arm=np.asarray(arms, dtype=np.int8)), quick, sheet),
+        again.gain,
         few.arm,
         stratum=few.stratum,
         cluster=few.cluster,
@@ -59,31 +63,53 @@ def doubts(second: Half, ask: Ask, sheet: PriceSheet, arm: Ints) -> tuple[str, .
         seed=ask.seed,
     )
     seeds = seed_stability(
-        lambda seed: _arms(few, replace(quick, seed=seed), sheet, second.material.x),
-        range(ask.seed, ask.seed + SEEDS),
+        lambda seed: again.arms(seed, second.material.x), range(ask.seed, ask.seed + SEEDS)
     )
     size = f"On {len(few.arm):,} {ask.unit}s:"
     found = [
         f"{size} {placebo.sentence(ask.money, ask.unit)}",
         f"{size} {seeds.sentence(ask.unit)}",
     ]
-    if ask.shares is None:
+    if not ask.is_dealt:
         found += _unseen(second, arm, ask)
     return tuple(found)
 
 
-def _gain(table: ScoreTable, ask: Ask, sheet: PriceSheet) -> float:
-    """Lead of a tree over the best of all or none, on units it was not learned from."""
-    first, second, _ = split(table, ask, sheet, is_checked=False)
-    taught = taught_by(first.material, ask)
-    arm = taught.rules[TREE].arms_of(second.material.x)
-    value = second.material.profit.value
-    return float((picked(value, arm) - value[:, taught.best]).mean())
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Again:
+    """The procedure once more on a few units: with other arms, or from another seed.
 
+    Attributes:
+        few: Units.
+        ask: What is asked of it.
+        sheet: Prices.
+        book: Where scores are looked up; None keeps none.
+    """
 
-def _arms(table: ScoreTable, ask: Ask, sheet: PriceSheet, x: NDArray[np.float32]) -> Ints:
-    first, _, _ = split(table, ask, sheet, is_checked=False)
-    return taught_by(first.material, ask).rules[TREE].arms_of(x)
+    few: ScoreTable
+    ask: Ask
+    sheet: PriceSheet
+    book: ScoreBook | None = None
+
+    def gain(self, arms: Ints) -> float:
+        """Lead of a tree over the best of all or none, on units it was not learned from."""
+        table, ask = replace(self.few, arm=np.asarray(arms, dtype=np.int8)), self.ask
+        if self.few.propensity is not None and (table.arm != self.few.arm).any():
+            # Arms dealt anew have the shares of the deal, whoever the unit is.
+            shares = np.bincount(table.arm, minlength=len(table.arms)) / len(table.arm)
+            table = replace(table, propensity=None)
+            ask = replace(ask, shares=tuple(map(float, shares)))
+        first, second, _ = split(table, ask, self.sheet, is_checked=False, book=self.book)
+        taught = taught_by(first.material, ask)
+        arm = taught.rules[TREE].arms_of(second.material.x)
+        value = second.material.profit.value
+        return float((picked(value, arm) - value[:, taught.best]).mean())
+
+    def arms(self, seed: int, x: NDArray[np.float32]) -> Ints:
+        """Arms that a tree learned from another seed gives to some units."""
+        ask = replace(self.ask, seed=seed)
+        first, _, _ = split(self.few, ask, self.sheet, is_checked=False, book=self.book)
+        return taught_by(first.material, ask).rules[TREE].arms_of(x)
 
 
 def _unseen(second: Half, arm: Ints, ask: Ask) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from upliftlab.targeting.scores import component_scores
 from upliftlab.targeting.taught import Material
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from upliftlab.targeting.scores import Scores, Worth
 
     Floats = NDArray[np.float64]
+    Matrix = NDArray[np.float32]
 
 FEW_VALUES = 10
 """Values of a number up to which each is a group of its own."""
@@ -60,8 +62,41 @@ class Half:
         return self.material.lessons.target
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ScoreBook:
+    """Component scores that were made once, by all that they were made of.
+
+    Scores are linear in the components, so that other prices need no other scores. Hand one
+    book to several calls of :func:`upliftlab.analysis.run` with other ``economics``: rules are
+    learned anew, nuisances and scores are not. With a book every measured component is scored,
+    and it keeps 4 bytes per unit, arm and component.
+
+    Examples:
+        >>> book = ScoreBook()
+        >>> len(book)
+        0
+    """
+
+    known: dict[bytes, Scores] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """How many sets of scores it holds."""
+        return len(self.known)
+
+    def of(self, key: bytes, make: Callable[[], Scores]) -> Scores:
+        """Return the scores of a key; make them where there are none yet."""
+        if key not in self.known:
+            self.known[key] = make()
+        return self.known[key]
+
+
 def split(
-    table: ScoreTable, ask: Ask, sheet: PriceSheet, *, is_checked: bool = True
+    table: ScoreTable,
+    ask: Ask,
+    sheet: PriceSheet,
+    *,
+    is_checked: bool = True,
+    book: ScoreBook | None = None,
 ) -> tuple[Half, Half, Encoding]:
     """Cut units in two halves, whole clusters, alike in arms and strata, and score each.
 
@@ -73,6 +108,7 @@ def split(
         ask: What the plan asks.
         sheet: Prices, over the table's components.
         is_checked: Whether to look for leaks in each half.
+        book: Where scores are looked up, and kept for other prices.
 
     Returns:
         Learning half, valuing half, and the encoding of the columns that rules may use.
@@ -80,10 +116,15 @@ def split(
     encoding = fit_encoding(table.features, worded=table.worded)
     learns = halves(table.arm, seed=ask.seed, cluster=table.cluster, stratum=table.stratum)
     first, second = (
-        _half(table.take(rows), ask, sheet, encoding, is_checked=is_checked)
+        _half(table.take(rows), ask, sheet, encoding, is_checked=is_checked, book=book)
         for rows in (learns, ~learns)
     )
     return first, second, encoding
+
+
+def chances_of(table: ScoreTable, ask: Ask) -> Matrix | tuple[float, ...] | None:
+    """Return chances of arms: by unit where the data hold them, else the plan's, or None."""
+    return ask.shares if table.propensity is None else table.propensity
 
 
 def levels_of(table: ScoreTable, columns: Sequence[str]) -> dict[str, NDArray[np.str_]]:
@@ -129,25 +170,39 @@ def _text(value: object) -> str:
 
 
 def _half(
-    table: ScoreTable, ask: Ask, sheet: PriceSheet, encoding: Encoding, *, is_checked: bool
+    table: ScoreTable,
+    ask: Ask,
+    sheet: PriceSheet,
+    encoding: Encoding,
+    *,
+    is_checked: bool,
+    book: ScoreBook | None,
 ) -> Half:
     keep = list(used(sheet) + tuple(_counted(sheet, ask)))
-    x = encoding.matrix(table.features)
+    if book is not None:
+        keep = list(range(len(sheet.names)))
+    x, known = encoding.matrix(table.features), chances_of(table, ask)
     bins = bin_features(x)
-    scores = component_scores(
-        x,
-        table.y[:, keep],
-        table.arm,
-        ask.shares,
-        arms=table.arms,
-        components=[sheet.names[k] for k in keep],
-        names=encoding.names,
-        cluster=table.cluster,
-        stratum=table.stratum,
-        prices=sheet.profit.rates[:, keep],
-        bins=bins,
-        is_checked=is_checked,
-        seed=ask.seed,
+
+    def scored() -> Scores:
+        return component_scores(
+            x,
+            table.y[:, keep],
+            table.arm,
+            known,
+            arms=table.arms,
+            components=[sheet.names[k] for k in keep],
+            names=encoding.names,
+            cluster=table.cluster,
+            stratum=table.stratum,
+            prices=sheet.grown_for.rates[:, keep],
+            bins=bins,
+            is_checked=is_checked,
+            seed=ask.seed,
+        )
+
+    scores = (
+        scored() if book is None else book.of(_key(table, x, ask, sheet, is_checked), scored)
     )
     material = Material(
         x=x,
@@ -160,7 +215,7 @@ def _half(
             sheet.profit.of(table.y, table.arm),
             table.arm,
             arms=table.arms,
-            propensity=ask.shares,
+            propensity=known,
             cluster=table.cluster,
             stratum=table.stratum,
             names=encoding.names,
@@ -173,6 +228,23 @@ def _half(
         gmv=gmv,
         checks=scores.checks,
     )
+
+
+def _key(
+    table: ScoreTable,
+    x: Matrix,
+    ask: Ask,
+    sheet: PriceSheet,
+    is_checked: bool,  # noqa: FBT001
+) -> bytes:
+    """All that scores are made of, in a few bytes: units, columns, chances, trees and seed."""
+    made = hashlib.blake2b(
+        repr((sheet.names, table.arms, ask.shares, ask.seed, is_checked)).encode()
+    )
+    parts = (x, table.y, table.arm, table.cluster, table.stratum, table.propensity)
+    for part in (*parts, sheet.grown_for.rates):
+        made.update(b"-" if part is None else np.ascontiguousarray(part).data)
+    return made.digest()
 
 
 def _counted(sheet: PriceSheet, ask: Ask) -> list[int]:

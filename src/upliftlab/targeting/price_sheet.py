@@ -56,6 +56,8 @@ class PriceSheet:
         gmv: GMV, the dashboard's where it was measured; None without one.
         whose: Component that counts as GMV; empty without one.
         counts: Count component -> its price of 1.
+        guide: Profit that the trees of nuisances are grown for, where other prices are tried
+            than the plan's own; None takes ``profit``.
     """
 
     arms: tuple[str, ...]
@@ -65,6 +67,12 @@ class PriceSheet:
     gmv: Prices | None
     whose: str
     counts: Mapping[str, Prices]
+    guide: Prices | None = None
+
+    @property
+    def grown_for(self) -> Prices:
+        """Prices that the trees of nuisances are grown for."""
+        return self.guide or self.profit
 
 
 def price_sheet(
@@ -73,6 +81,7 @@ def price_sheet(
     names: Sequence[str],
     *,
     idle: Collection[str] = (),
+    own: Economics | None = None,
 ) -> PriceSheet:
     """Price components by an experiment's economics.
 
@@ -81,6 +90,8 @@ def price_sheet(
         arms: Names, the control first.
         names: Measured components.
         idle: Components that are 0 for every unit.
+        own: The plan's own, where ``economics`` tries others: nuisances stay those of the
+            plan, so that scores do not hang on the prices that are tried.
 
     Raises:
         UpliftlabError: When a price hangs on a component that was not measured.
@@ -111,6 +122,7 @@ def price_sheet(
         gmv=None if gmv is None else counted(gmv),
         whose=gmv or "",
         counts={name: counted(name) for name in names if name in COUNTS},
+        guide=None if own is None else prices({arm: own.price(MERCHANT, arm) for arm in arms}),
     )
 
 
@@ -126,7 +138,8 @@ def _spent(economics: Economics, arm: str) -> dict[str, float]:
 
 def used(sheet: PriceSheet) -> tuple[int, ...]:
     """Positions of the components that profit, cost or GMV hang on."""
-    touched = np.abs(sheet.profit.rates).sum(axis=0) + np.abs(sheet.cost.rates).sum(axis=0)
+    parts = (sheet.profit, sheet.cost, sheet.grown_for)
+    touched: Floats = np.sum([np.abs(each.rates).sum(axis=0) for each in parts], axis=0)
     if sheet.gmv is not None:
         touched = touched + sheet.gmv.rates.sum(axis=0)
     return tuple(int(i) for i in np.flatnonzero(touched))

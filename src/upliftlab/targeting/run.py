@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from upliftlab.targeting.asked import Ask
     from upliftlab.targeting.baselines import Baseline
     from upliftlab.targeting.features import Encoding
-    from upliftlab.targeting.halves import Half
+    from upliftlab.targeting.halves import Half, ScoreBook
     from upliftlab.targeting.price_sheet import PriceSheet
     from upliftlab.targeting.rules import Rule
     from upliftlab.targeting.taught import Taught
@@ -62,6 +62,7 @@ def answer(
     sheet: PriceSheet,
     *,
     later: Mapping[str, Estimate] | None = None,
+    book: ScoreBook | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Targeting:
     """Learn rules on one half of the units and value them on the other.
@@ -71,6 +72,7 @@ def answer(
         ask: Limits, confidence, what is left to chance.
         sheet: Prices of the table's components.
         later: Arm -> extra profit after the coupon's validity.
+        book: Where component scores are looked up, and kept for other prices.
         progress: Called with the name of each step.
 
     Raises:
@@ -81,7 +83,7 @@ def answer(
     if len(table.arms) < 2:
         raise DesignError("targeting needs a control arm and at least one treatment.")
     _refuse_uncounted(ask, sheet)
-    case = learned_case(table, ask, sheet, tell)
+    case = learned_case(table, ask, sheet, tell, book=book)
     first, second, taught, encoding = case.first, case.second, case.taught, case.encoding
     tell("valuing rules")
     learned = case.learned()
@@ -106,7 +108,7 @@ def answer(
     )
     spent = money_split.spends(second, sheet, case.likely(), later or {}, level=ask.level)
     tell("looking for doubts")
-    found = doubts(second, ask, sheet, arm)
+    found = doubts(second, ask, sheet, arm, book=book)
     return Targeting(
         verdict=verdict,
         finding=_finding(verdict, ask)
@@ -143,11 +145,16 @@ def answer(
 
 
 def learned_case(
-    table: ScoreTable, ask: Ask, sheet: PriceSheet, tell: Callable[[str], None]
+    table: ScoreTable,
+    ask: Ask,
+    sheet: PriceSheet,
+    tell: Callable[[str], None],
+    *,
+    book: ScoreBook | None = None,
 ) -> Case:
     """Split, score and learn: all that a verdict rests on."""
     tell("scoring")
-    first, second, encoding = split(table, ask, sheet)
+    first, second, encoding = split(table, ask, sheet, book=book)
     tell("learning rules")
     taught = taught_by(first.material, ask)
     return Case(first=first, second=second, taught=taught, ask=ask, encoding=encoding)
