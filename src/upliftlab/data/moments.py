@@ -33,6 +33,7 @@ def cells(
     *,
     keys: Sequence[str],
     columns: Sequence[str],
+    origin: Floats | None = None,
     few: int = FEW_COLUMNS,
 ) -> Cells:
     """Return the joint moments of ``columns`` in every cell of ``keys``.
@@ -43,14 +44,15 @@ def cells(
     Args:
         engine: Where the rows live.
         units: One row per unit.
-        keys: Text columns whose combinations are the cells.
+        keys: Columns of text or whole numbers whose combinations are the cells.
         columns: Numeric columns without missing values.
+        origin: About the mean of each column [K], where it is known: saves a pass.
         few: Largest number of columns for the SQL route.
     """
     if not columns:
         return _counts_only(engine, units, keys)
     if len(columns) <= few:
-        return _by_sql(engine, units, keys, columns)
+        return _by_sql(engine, units, keys, columns, origin)
     return _by_fold(engine, units, keys, columns)
 
 
@@ -161,10 +163,14 @@ def _counts_only(engine: Engine, units: ibis.Table, keys: Sequence[str]) -> Cell
 
 
 def _by_sql(
-    engine: Engine, units: ibis.Table, keys: Sequence[str], columns: Sequence[str]
+    engine: Engine,
+    units: ibis.Table,
+    keys: Sequence[str],
+    columns: Sequence[str],
+    origin: Floats | None,
 ) -> Cells:
     k = len(columns)
-    origin = _origin(engine, units, columns)
+    origin = _origin(engine, units, columns) if origin is None else origin
     shifted = _shifted(units, columns, origin)
     sums = {f"s{i}": shifted[i].sum() for i in range(k)}
     products = {
@@ -279,7 +285,7 @@ def _codes(
     parts: list[list[str]] = []
     for key in keys:
         column = batch.column(batch.schema.get_field_index(key)).dictionary_encode()
-        values = column.dictionary.to_pylist()
+        values = _as_text(column.dictionary.to_pylist())
         code = code * len(values) + column.indices.to_numpy(zero_copy_only=False)
         parts.append(values)
     seen, inverse = np.unique(code, return_inverse=True)
@@ -294,5 +300,9 @@ def _codes(
 
 
 def _labels(table: pa.Table, keys: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    columns = [table.column(key).to_pylist() for key in keys]
+    columns = [_as_text(table.column(key).to_pylist()) for key in keys]
     return tuple(zip(*columns, strict=True)) if columns else ((),) * table.num_rows
+
+
+def _as_text(labels: list[str | int]) -> list[str]:
+    return [label if isinstance(label, str) else str(label) for label in labels]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import reduce
-from operator import or_
+from operator import and_, or_
 from typing import TYPE_CHECKING, Any, Literal
 
 import ibis
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import ibis.expr.types as ir
+    from numpy.typing import NDArray
 
     from upliftlab.data.cells import Cells, ClusterCells
     from upliftlab.data.engine import Engine
+
+    Floats = NDArray[np.float64]
 
 Missing = Literal["refuse", "drop"]
 
@@ -47,6 +51,7 @@ class Units:
     keys: tuple[str, ...]
     _engine: Engine
     _rows: ibis.Table
+    _origin: Floats
 
     def cells(self) -> Cells:
         """Joint moments of all numbers by arm and key."""
@@ -55,6 +60,7 @@ class Units:
             self._rows,
             keys=["arm", *map(_key, self.keys)],
             columns=[_number(name) for name in self.numbers],
+            origin=self._origin,
         )
         return replace(found, keys=("arm", *self.keys), names=self.numbers)
 
@@ -133,28 +139,45 @@ class Opened:
         if cluster is not None:
             wanted["cluster"] = (cluster, self._label(cluster, "cluster"))
         wanted |= {_number(name): (name, self._values(name)) for name in numbers}
-        table = self._raw.select(**{ours: value for ours, (_, value) in wanted.items()})
-        gaps = self._gaps(table, wanted)
-        dropped: dict[str, int] = {}
+        names = [_number(name) for name in numbers]
+        table = self._as_it_stands(wanted, names)
+        seen = _sound(self._engine, table, names)
+        if not seen:
+            table = self._raw.select(**{ours: value for ours, (_, value) in wanted.items()})
+            seen = _seen(self._engine, table, tuple(wanted), names)
+        if not seen:
+            raise DataError.empty("table")
+        gaps = _gaps(seen, [theirs for theirs, _ in wanted.values()])
         if gaps:
             if missing == "refuse":
                 raise _has_gaps(gaps)
-            broken = reduce(or_, (table[name].isnull() for name in wanted))
-            dropped = _count(self._engine, table.filter(broken))
-            table = table.filter(~broken)
-        n = _count(self._engine, table)
+            table = table.filter(reduce(and_, (table[name].notnull() for name in wanted)))
+        n = {_said(row): row["n"] - row["broken"] for row in seen if row["n"] > row["broken"]}
         if not n:
             raise DataError.empty("table")
         arms = _in_order(n)
         return Units(
             arms=arms,
             n={label: n[label] for label in arms},
-            dropped=dropped,
+            dropped={_said(row): row["broken"] for row in seen if row["broken"]},
             numbers=tuple(numbers),
             keys=tuple(keys),
             _engine=self._engine,
             _rows=table,
+            _origin=_means(seen, len(numbers)),
         )
+
+    def _as_it_stands(
+        self, wanted: dict[str, tuple[str, ir.Value]], numbers: Sequence[str]
+    ) -> ibis.Table:
+        """Select arm and numbers unread: cheap, and enough where nothing is wrong with them."""
+        chosen = {ours: value for ours, (_, value) in wanted.items()}
+        chosen["arm"] = self._raw[wanted["arm"][0]]
+        for name in numbers:
+            column = self._raw[wanted[name][0]]
+            is_flag = column.type().is_boolean()
+            chosen[name] = column.ifelse(1.0, 0.0) if is_flag else column.cast("float64")
+        return self._raw.select(**chosen)
 
     def label_of(self, column: str, value: object) -> str:
         """Write a value as the column's labels are written: 1 is yes in a yes/no column."""
@@ -196,23 +219,6 @@ class Opened:
             )
         return values.as_number(column)
 
-    def _gaps(
-        self, table: ibis.Table, wanted: dict[str, tuple[str, Any]]
-    ) -> dict[str, tuple[int, int]]:
-        """Column -> (rows with a gap, rows), where there are any."""
-        sums = {
-            f"gaps_{i}": table[ours].isnull().ifelse(1, 0).sum()
-            for i, ours in enumerate(wanted)
-        }
-        found = self._engine.one(table.aggregate(rows=ibis._.count(), **sums))
-        if not found["rows"]:
-            raise DataError.empty("table")
-        return {
-            theirs: (int(found[f"gaps_{i}"]), int(found["rows"]))
-            for i, (theirs, _) in enumerate(wanted.values())
-            if found[f"gaps_{i}"]
-        }
-
 
 @contextmanager
 def opened(given: object) -> Iterator[Opened]:
@@ -245,9 +251,58 @@ def _has_gaps(gaps: dict[str, tuple[int, int]]) -> DataError:
     )
 
 
-def _count(engine: Engine, table: ibis.Table) -> dict[str, int]:
-    rows = engine.rows(table.group_by("arm").agg(n=ibis._.count()))
-    return {row["arm"] or "(no arm)": int(row["n"]) for row in rows}
+def _sound(engine: Engine, table: ibis.Table, numbers: Sequence[str]) -> list[dict[str, Any]]:
+    """Count rows and average numbers by arm; nothing, unless all is there, finite and tidy.
+
+    One infinite value, or one that is no number, spoils a mean, so means tell.
+    """
+    kind = table["arm"].type()
+    if not (kind.is_string() or kind.is_integer()):
+        return []
+    there = {f"there_{i}": table[name].count() for i, name in enumerate(table.columns)}
+    means = {f"mean_{i}": table[name].mean() for i, name in enumerate(numbers)}
+    found = table.group_by("arm").agg(n=ibis._.count(), **there, **means)
+    rows = engine.rows(found.mutate(label=values.as_text(found["arm"])))
+    for row in rows:
+        is_full = all(row[name] == row["n"] for name in there)
+        is_finite = all(math.isfinite(row[name]) for name in means) if is_full else False
+        if not (is_finite and row["label"] == str(row["arm"])):
+            return []
+    gaps = {f"gaps_{i}": 0 for i in range(len(there))}
+    return [row | gaps | {"arm": row["label"], "broken": 0} for row in rows]
+
+
+def _seen(
+    engine: Engine, table: ibis.Table, names: Sequence[str], numbers: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Count rows, gaps and broken rows by arm, and average the numbers."""
+    gaps = {f"gaps_{i}": _how_many(table[name].isnull()) for i, name in enumerate(names)}
+    means = {f"mean_{i}": table[name].mean() for i, name in enumerate(numbers)}
+    broken = _how_many(reduce(or_, (table[name].isnull() for name in names)))
+    return engine.rows(
+        table.group_by("arm").agg(n=ibis._.count(), broken=broken, **gaps, **means)
+    )
+
+
+def _how_many(is_so: ir.BooleanValue) -> ir.IntegerScalar:
+    return is_so.ifelse(1, 0).sum().cast("int64")
+
+
+def _gaps(seen: list[dict[str, Any]], names: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Column -> (rows with a gap, rows), where there are any."""
+    rows = sum(row["n"] for row in seen)
+    found = {name: sum(row[f"gaps_{i}"] for row in seen) for i, name in enumerate(names)}
+    return {name: (gaps, rows) for name, gaps in found.items() if gaps}
+
+
+def _means(seen: list[dict[str, Any]], k: int) -> Floats:
+    """About the mean of every number over all rows [K]: sums are taken around it."""
+    means = np.array([[row[f"mean_{i}"] or 0.0 for i in range(k)] for row in seen], dtype=float)
+    return np.average(means, axis=0, weights=[row["n"] for row in seen])
+
+
+def _said(row: dict[str, Any]) -> str:
+    return row["arm"] or "(no arm)"
 
 
 def _in_order(labels: dict[str, int]) -> tuple[str, ...]:

@@ -40,6 +40,8 @@ def as_text(column: ir.Value) -> ir.Value:
     kind = column.type()
     if kind.is_boolean():
         return ibis.cases((column, "yes"), (~column, "no"))
+    if kind.is_integer():
+        return column.cast("string")
     text = column if kind.is_string() else column.cast("string")
     trimmed = text.strip()
     readable = trimmed.isin(BLANKS).ifelse(ibis.null("string"), trimmed)
