@@ -136,6 +136,30 @@ def test_arms_may_be_numbers_or_flags(column, control, label):
     assert found.row().effect.estimate == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"covariates": ["before", "orders_before"]},
+        {"strata": ["city"]},
+        {"cluster": "household"},
+    ],
+)
+@pytest.mark.parametrize("written", [{"none": 0, "ten": 1}, {"none": " none", "ten": "ten "}])
+def test_how_arms_are_written_changes_no_number(options, written):
+    """Tidy columns are read as they stand, others with care; both give the same answer."""
+    two = TABLE[TABLE.arm != "five"].assign(household=lambda rows: rows.index // 2)
+    two = two.assign(arm=two.groupby("household").arm.transform("first"))
+    expected = compare(two, "spend", arm="arm", control="none", **options).row().effect
+    table = two.assign(arm=two.arm.map(written))
+    control = written["none"]
+    found = compare(table, "spend", arm="arm", control=control, **options).row().effect
+
+    assert found.estimate == pytest.approx(expected.estimate, rel=1e-9)
+    assert found.std_error == pytest.approx(expected.std_error, rel=1e-9)
+    assert found.df == pytest.approx(expected.df, rel=1e-9)
+
+
 def test_ratios_are_read_from_text_pairs_and_names():
     """ "orders / visits", a pair and a named ratio are one thing: the ratio of sums."""
     wanted = {"a": "orders / visits", "b": ("orders", "visits"), "c": "orders/visits"}
