@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from upliftlab.design.simulated import (
     waves_test,
 )
 from upliftlab.design.trials import run_layout
-from upliftlab.design.waves import WavePlan, assign_waves, group_time_error, staggered_layout
+from upliftlab.design.waves import WavePlan, assign_waves, group_time_noise, staggered_layout
 from upliftlab.errors import DefinitionError, DesignError
 from upliftlab.experiment import Experiment
 from upliftlab.stats.cluster_power import ClusterPlan
@@ -93,15 +94,46 @@ def test_a_wedge_keeps_its_promise():
     found = series(1500, 18)
     waves = WavePlan(waves=3, before=6, each=4)
     counts = [6, 6, 6, 6]
-    error, df, bound = group_time_error(waves, counts, found)
+    planned, bound = group_time_noise(waves, counts, found)
     starts = np.repeat(waves.starts(), counts)
     test = waves_test(
         lambda rng: noise(24, waves.periods, seed=rng),
         starts,
-        effect=detectable(error, df=df),
+        effect=planned.mde(),
     )
 
-    assert bound < error
+    assert bound < planned.std_error
+    assert simulate_power(test, runs=SMALL, seed=2).power == pytest.approx(0.8, abs=NEAR)
+
+
+@pytest.mark.parametrize("length", [18, 10])
+def test_a_wedge_of_unequally_noisy_clusters_keeps_its_promise(length):
+    """Lognormal noise per cluster: half of them are quiet, and a few are not."""
+    waves, counts = WavePlan(waves=3, before=6, each=4), [6, 6, 6, 6]
+
+    def uneven(groups, periods, rng):
+        own = rng.lognormal(-0.49, 0.7, (groups, 1))
+        lag = np.abs(np.subtract.outer(np.arange(periods), np.arange(periods)))
+        root = np.linalg.cholesky(np.where(lag == 0, 1.0, 0.6 * 0.7**lag))
+        return 100 * own * (rng.normal(size=(groups, periods)) @ root.T)
+
+    found = series_of(
+        uneven(1500, length, np.random.default_rng(1)),
+        labels=tuple(f"g{i}" for i in range(1500)),
+        periods=tuple(map(str, range(length))), size=np.ones(1500),
+    )  # fmt: skip
+    planned, _ = group_time_noise(waves, counts, found)
+    alike, _ = group_time_noise(waves, counts, replace(found, scale=np.ones(1500)))
+    test = waves_test(
+        lambda rng: uneven(24, waves.periods, rng),
+        np.repeat(waves.starts(), counts),
+        effect=planned.mde(),
+    )
+
+    assert planned.is_measured == (length == 18)
+    assert (found.scale**2).mean() == pytest.approx(1)
+    if length == 10:
+        assert planned.mde() < 0.97 * alike.mde()
     assert simulate_power(test, runs=SMALL, seed=2).power == pytest.approx(0.8, abs=NEAR)
 
 

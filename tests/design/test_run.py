@@ -162,6 +162,50 @@ def test_a_pilot_is_measured_not_assumed(pilot_tables):
     assert guard.alpha == pytest.approx(0.025)
 
 
+def _skewness(values):
+    gap = values - values.mean()
+    return (gap**3).mean() / (gap**2).mean() ** 1.5
+
+
+def test_skewness_is_that_of_what_is_compared(pilot_tables):
+    """After adjustment for customers, of the totals of teams where teams are assigned."""
+    units = pilot_tables["units"].copy()
+    profit = 35 * units["gmv_merchant"] - 65 * units["merchant_coupon"]
+    found = design(Experiment.from_text(MEASURED), pilot_tables).pilot.spreads[0]
+    for arm in ("none", "ten"):
+        mine = units["arm"] == arm
+        slope = np.polyfit(units["spent_before"][mine], profit[mine], 1)
+        left = profit[mine] - np.polyval(slope, units["spent_before"][mine])
+        assert found.skew[arm] == pytest.approx(_skewness(left), rel=1e-6)
+    assert found.skew["none"] != pytest.approx(found.skewness, rel=0.05)
+
+    team = np.arange(4000) // 8
+    units["arm"] = np.where(team % 2, "ten", "none")
+    text = MEASURED.replace(
+        "name: measured", "name: measured\ndesign: cluster_split\ncluster: team"
+    ).replace("covariates: [spent_before]\n", "")
+    found = design(Experiment.from_text(text), {"units": units}).pilot.spreads[0]
+    mine = units["arm"] == "none"
+    totals = profit[mine].groupby(units["team"][mine]).sum()
+    assert found.skew["none"] == pytest.approx(np.sqrt(8) * _skewness(totals), rel=1e-6)
+
+
+def test_unequal_arms_see_gains_and_losses_unequally(pilot_tables):
+    """Few treated customers of skewed profit: losses must be larger, and the page says so."""
+    text = MEASURED.replace("none: {share: 50%", "none: {share: 90%")
+    text = text.replace("ten: {share: 50%", "ten: {share: 10%")
+    text = text.replace("worth_it: 0.5", "worth_it: 3.2")
+    found = design(Experiment.from_text(text), pilot_tables)
+    size = found.size("profit", "ten")
+
+    assert size.mde < 0.98 * size.mde_loss
+    assert size.power > size.power_loss
+    said = next(risk.text for risk in found.risks if risk.text.startswith("Gains and losses."))
+    assert "losses must be" in said
+    even = design(Experiment.from_text(MEASURED), pilot_tables)
+    assert not [risk for risk in even.risks if risk.text.startswith("Gains and losses.")]
+
+
 def test_clusters_are_measured_too(pilot_tables):
     """Clusters without resemblance have a design effect near 1, and are counted."""
     text = MEASURED.replace(

@@ -147,27 +147,16 @@ def shapes(
         (name, arm) -> shape.
     """
     units = full_units(prepared)
-    by_arm = cells.collapse(["arm"])
-    at = {label[0]: i for i, label in enumerate(by_arm.labels)}
+    gaps, variances = _gaps(units, amounts, cells)
     sums: dict[str, ibis.Value] = {}
-    spread: dict[tuple[str, str], tuple[int, float]] = {}
-    for k, (name, prices) in enumerate(amounts.items()):
-        middles = {}
-        for arm, terms in prices.items():
-            weight = np.array([terms.get(c, 0.0) for c in by_arm.names])
-            i = at[arm]
-            middles[arm] = float(weight @ by_arm.mean[i])
-            variance = float(weight @ by_arm.m2[i] @ weight) / int(by_arm.n[i])
-            spread[name, arm] = (k, variance)
-        centre = ibis.cases(
-            *((units["arm"] == arm, ibis.literal(m)) for arm, m in middles.items()), else_=0.0
-        )
-        gap = amount_of(units, prices) - centre
+    for k, gap in enumerate(gaps.values()):
         sums |= {f"t{k}": (gap * gap * gap).mean(), f"q{k}": (gap * gap * gap * gap).mean()}
     table = prepared.engine.fetch(units.group_by("arm").agg(**sums))
     rows = {row["arm"]: row for row in table.to_pylist()}
     out = {}
-    for (name, arm), (k, variance) in spread.items():
+    at = {name: k for k, name in enumerate(gaps)}
+    for (name, arm), variance in variances.items():
+        k = at[name]
         third, fourth = float(rows[arm][f"t{k}"]), float(rows[arm][f"q{k}"])
         varies = variance > 0
         out[name, arm] = Shape(
@@ -175,6 +164,64 @@ def shapes(
             kurtosis=fourth / variance**2 if varies else float("nan"),
         )
     return out
+
+
+def cluster_skewness(
+    prepared: Prepared,
+    amounts: Mapping[str, Mapping[str, Mapping[str, float]]],
+    cells: Cells,
+) -> dict[tuple[str, str], float]:
+    """Describe the totals of clusters, less their size times the arm's mean.
+
+    Args:
+        prepared: Units that were assigned in clusters.
+        amounts: As in ``shapes``.
+        cells: Moments, for each arm's mean.
+
+    Returns:
+        (name, arm) -> third standardised moment over clusters; NaN where nothing varies.
+    """
+    units = full_units(prepared)
+    gaps, variances = _gaps(units, amounts, cells)
+    totals = units.group_by(["arm", str(prepared.cluster)]).agg(
+        **{f"g{k}": gap.sum() for k, gap in enumerate(gaps.values())}
+    )
+    sums: dict[str, ibis.Value] = {}
+    for k in range(len(gaps)):
+        g = totals[f"g{k}"]
+        sums |= {f"s{k}": (g * g).mean(), f"t{k}": (g * g * g).mean()}
+    table = prepared.engine.fetch(totals.group_by("arm").agg(**sums))
+    rows = {row["arm"]: row for row in table.to_pylist()}
+    at = {name: k for k, name in enumerate(gaps)}
+    out = {}
+    for name, arm in variances:
+        second, third = (float(rows[arm][f"{letter}{at[name]}"]) for letter in "st")
+        out[name, arm] = third / second**1.5 if second > 0 else float("nan")
+    return out
+
+
+def _gaps(
+    units: ibis.Table,
+    amounts: Mapping[str, Mapping[str, Mapping[str, float]]],
+    cells: Cells,
+) -> tuple[dict[str, ibis.Value], dict[tuple[str, str], float]]:
+    """Amounts less the mean of their arm, by name; and their variances by (name, arm)."""
+    by_arm = cells.collapse(["arm"])
+    at = {label[0]: i for i, label in enumerate(by_arm.labels)}
+    gaps: dict[str, ibis.Value] = {}
+    variances: dict[tuple[str, str], float] = {}
+    for name, prices in amounts.items():
+        middles = {}
+        for arm, terms in prices.items():
+            weight = np.array([terms.get(c, 0.0) for c in by_arm.names])
+            i = at[arm]
+            middles[arm] = float(weight @ by_arm.mean[i])
+            variances[name, arm] = float(weight @ by_arm.m2[i] @ weight) / int(by_arm.n[i])
+        centre = ibis.cases(
+            *((units["arm"] == arm, ibis.literal(m)) for arm, m in middles.items()), else_=0.0
+        )
+        gaps[name] = amount_of(units, prices) - centre
+    return gaps, variances
 
 
 def amounts(

@@ -49,6 +49,9 @@ class Size:
         n_high: Upper end.
         power: Chance that the planned test sees the effect.
         mde: Smallest effect that the planned test shows with the wanted power.
+        power_loss: Chance that the planned test sees a loss as large as the effect; not the
+            same where unequal arms are skewed. NaN for guardrails.
+        mde_loss: Smallest loss that it shows with the wanted power, as a number above 0.
         note: What a reader must know; empty when nothing.
     """
 
@@ -65,12 +68,17 @@ class Size:
     n_high: float = math.nan
     power: float = math.nan
     mde: float = math.nan
+    power_loss: float = math.nan
+    mde_loss: float = math.nan
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         words = ("metric", "role", "arm", "is_money", "source", "note")
-        numbers = ("base", "effect", "alpha", "n", "n_low", "n_high", "power", "mde")
+        numbers = (
+            "base", "effect", "alpha", "n", "n_low", "n_high", "power", "mde", "power_loss",
+            "mde_loss",
+        )  # fmt: skip
         return {name: getattr(self, name) for name in words} | {
             name: plain(getattr(self, name)) for name in numbers
         }

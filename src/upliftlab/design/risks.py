@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 from upliftlab.design.answer import Risk
 from upliftlab.design.sizes import power_of_plan
+from upliftlab.plan.metrics import PROFIT
 from upliftlab.stats.means import minimum_n_for_skewness
 
 if TYPE_CHECKING:
     from upliftlab.design.sizes import Asked
+
+UNLIKE = 0.02
+"""From this difference on of what is seen of gains and losses, the page says so."""
 
 INTERFERENCE = {
     ("smart_coupon", "user_split"): (
@@ -82,6 +86,7 @@ def risks_of(asked: Asked, planned: float, needed: float) -> tuple[Risk, ...]:
         _interference(asked),
         _guardrails(asked, planned),
         _tail(asked, planned),
+        _gains_and_losses(asked, planned),
         _clusters(asked),
         _looks(asked),
         _pilot(asked),
@@ -154,6 +159,28 @@ def _tail(asked: Asked, planned: float) -> Risk | None:
     )
 
 
+def _gains_and_losses(asked: Asked, planned: float) -> Risk | None:
+    """Unequal arms of a skewed amount see gains and losses unequally."""
+    from upliftlab.design.sizes import sizes_of
+
+    if not math.isfinite(planned) or asked.experiment.period is not None:
+        return None
+    found = [size for size in sizes_of(asked, planned) if size.metric == PROFIT]
+    far = max(found, key=lambda size: abs(size.mde - size.mde_loss) / size.mde)
+    if not abs(far.mde - far.mde_loss) > UNLIKE * far.mde:
+        return None
+    hard, easy = ("losses", "gains") if far.mde_loss > far.mde else ("gains", "losses")
+    ratio = max(far.mde, far.mde_loss) / min(far.mde, far.mde_loss) - 1
+    return Risk(
+        state="info",
+        text=(
+            f"Gains and losses. Profit is skewed and arms are unequal: {hard} must be "
+            f"{ratio:.0%} larger than {easy} to be seen as surely."
+        ),
+        instead="more equal shares, or a larger test",
+    )
+
+
 def _clusters(asked: Asked) -> Risk | None:
     if not asked.pilot.clusters or asked.experiment.period is not None:
         return None
@@ -197,7 +224,7 @@ def _pilot(asked: Asked) -> Risk:
             state="warn",
             text=(
                 "Pilot. Means and standard deviations are stated, not measured: sizes have no "
-                "range of their own."
+                "range of their own, and skewness is not in them."
             ),
             instead="measure a pilot or a time before: power.pilot",
         )

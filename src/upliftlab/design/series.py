@@ -40,6 +40,7 @@ class Series:
         sd: Of a cluster's mean around its own level and the period's, minor units.
         share: Part of that variance that is carried to the next period.
         persistence: What of that part is left after one more period.
+        scale: Noise of each cluster against ``sd``, mean square 1, shape [G].
     """
 
     y: Floats
@@ -49,6 +50,7 @@ class Series:
     sd: float
     share: float
     persistence: float
+    scale: Floats
 
     @property
     def mean(self) -> float:
@@ -114,10 +116,11 @@ def series_of(
         fit = _fitted(half, np.power(rho, lags), weight)
         if fit[0] < best[0]:
             best = (*fit, float(rho))
-    return Series(
+    found = Series(
         y=y, labels=labels, periods=periods, size=size, sd=best[1], share=best[2],
-        persistence=best[3],
+        persistence=best[3], scale=np.ones(groups),
     )  # fmt: skip
+    return replace(found, scale=_scales(found))
 
 
 def pilot_series(
@@ -143,6 +146,25 @@ def pilot_series(
         return _by_cluster(y, weight, booked.cluster, cluster_labels(booked), periods)
     labels = tuple(str(unit) for unit in booked.units)
     return series_of(y, labels=labels, periods=periods, size=np.ones(len(y)))
+
+
+def _scales(found: Series) -> Floats:
+    """Noise of each cluster: its squared changes against all clusters', drawn towards 1.
+
+    What squared changes of equally noisy clusters would differ by is taken out by moments.
+    """
+    length = found.y.shape[1]
+    rest = found.y - found.y.mean(axis=0)
+    own = (np.diff(rest, axis=1) ** 2).mean(axis=1)
+    own /= own.mean()
+    step = np.diff(np.eye(length), axis=0)
+    cov = step @ found.covariance(length, level=False) @ step.T
+    chance = 2 * float(((cov / np.trace(cov)) ** 2).sum())
+    seen = float(own.var())
+    true = max(0.0, (seen - chance) / (1 + chance))
+    kept = math.sqrt(true / seen) if seen > 0 else 0.0
+    out: Floats = np.sqrt(1 + kept * (own - 1))
+    return out
 
 
 def _by_cluster(

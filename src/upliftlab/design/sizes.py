@@ -81,12 +81,16 @@ class Asked:
         """Return the comparison of an arm with control, after adjustment."""
         control = self.experiment.control.label
         root = math.sqrt(max(found.kept[arm], 1e-12))
+        # Power is for an improvement: where less is better, that is the left tail.
+        sign = -1.0 if found.direction == "down" else 1.0
         return TwoMeans(
             sd=found.sd[control] * root,
             sd_t=found.sd[arm] * root,
             ratio=self.shares[arm] / self.shares[control],
             alpha=self.alpha(found),
             inflation=found.inflation * self.inflation,
+            skewness=sign * found.skew.get(control, 0.0),
+            skewness_t=sign * found.skew.get(arm, 0.0),
         )
 
     def alpha(self, found: Spread) -> float:
@@ -185,7 +189,9 @@ def _size(asked: Asked, found: Spread, arm: str, planned: float) -> Size:
         size = replace(
             size,
             mde=plan.effect(in_control, asked.power),
+            mde_loss=plan.mirrored().effect(in_control, asked.power),
             power=plan.power(effect, in_control) if source else math.nan,
+            power_loss=plan.power(-effect, in_control) if source else math.nan,
         )
     return size
 

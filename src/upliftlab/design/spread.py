@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+LEFT = ", adjusted"
+"""Added to a metric's name for what adjustment leaves of it."""
+
 ALWAYS = ("gmv_merchant", "conversion")
 """Shown beside profit where the data hold them: they would seem ready far too early."""
 
@@ -56,6 +59,9 @@ class Spread:
         kept: Arm -> share of the variance of "arm less control" that adjustment leaves.
         kurtosis: Fourth standardised moment in control; NaN where only stated.
         skewness: Third one.
+        skew: Arm -> third standardised moment per unit of what is compared, after adjustment;
+            where clusters are assigned, their totals' times the root of the units in one.
+            Empty where it is not known.
         inflation: Design effect of clusters, 1 without.
         seen: Arm -> the pilot's own effect.
         is_stated: Whether the plan states it, rather than a pilot.
@@ -70,6 +76,7 @@ class Spread:
     kept: Mapping[str, float]
     kurtosis: float = math.nan
     skewness: float = math.nan
+    skew: Mapping[str, float] = field(default_factory=dict)
     inflation: float = 1.0
     seen: Mapping[str, Estimate] = field(default_factory=dict)
     is_stated: bool = False
@@ -86,6 +93,7 @@ class Spread:
             "variance_kept": dict(self.kept),
             "kurtosis": plain(self.kurtosis),
             "skewness": plain(self.skewness),
+            "skewness_compared": {arm: plain(x) for arm, x in self.skew.items()},
             "design_effect": plain(self.inflation),
             "seen": {arm: each.to_dict() for arm, each in self.seen.items()},
             "is_stated": self.is_stated,
@@ -217,7 +225,7 @@ def measured(
     spreads = [reading.spread(name) for name in _names(experiment, reading.effects)]
     units: dict[str, Floats] = {}
     if isinstance(found, Prepared):
-        spreads = _shaped(found, reading, spreads)
+        spreads = _shaped(found, reading, spreads, clusters)
         if keep:
             units = measuring.amounts(found, reading.amounts(spreads)[PROFIT])
         found.engine.close()
@@ -281,6 +289,7 @@ class _Reading:
             return found.window(days).with_units()
 
         self.pilot, self.cells, self.economics = pilot, cells, economics
+        self.covariates = tuple(covariates)
         self.suffix = "" if days is None else f"@{days}d"
         self.effects = estimate(clusters)
         self.plain = self.effects if clusters is None else estimate(None)
@@ -356,8 +365,15 @@ class _Reading:
             for arm in experiment.treatments
             if arm.label in found.seen
         }
+        lean = found.skew.get(self.effects.control, math.nan)
+        skew = {arm.label: found.skew.get(arm.label, lean) for arm in experiment.arms}
         return replace(
-            found, role=role_of(experiment, found.metric), sd=sd, kept=kept, seen=seen
+            found,
+            role=role_of(experiment, found.metric),
+            sd=sd,
+            kept=kept,
+            seen=seen,
+            skew=skew if math.isfinite(lean) else {},
         )
 
     def campaign(self, experiment: Experiment) -> dict[str, float]:
@@ -384,6 +400,18 @@ class _Reading:
             each.metric: {arm: self._in_cells(each.metric, arm) for arm in self.effects.arms}
             for each in spreads
         }
+
+    def left(self, name: str, arm: str) -> dict[str, float]:
+        """Weights of what adjustment leaves of a metric, as columns of the cells."""
+        terms = self._in_cells(name, arm)
+        if not self.covariates:
+            return terms
+        by_arm = self.cells.collapse(["arm"])
+        m2 = by_arm.m2[by_arm.labels.index((arm,))]
+        at = [by_arm.names.index(each) for each in self.covariates]
+        weight = np.array([terms.get(c, 0.0) for c in by_arm.names])
+        slope = np.linalg.lstsq(m2[np.ix_(at, at)], m2[at] @ weight, rcond=None)[0]
+        return terms | {each: -float(b) for each, b in zip(self.covariates, slope, strict=True)}
 
     def _in_cells(self, name: str, arm: str) -> dict[str, float]:
         have = set(self.cells.names)
@@ -451,14 +479,26 @@ def _names(experiment: Experiment, effects: Effects) -> list[str]:
     ]
 
 
-def _shaped(found: Prepared, reading: _Reading, spreads: list[Spread]) -> list[Spread]:
-    shapes = measuring.shapes(found, reading.amounts(spreads), reading.cells)
-    control = reading.effects.control
+def _shaped(
+    found: Prepared, reading: _Reading, spreads: list[Spread], clusters: ClusterCells | None
+) -> list[Spread]:
+    """Add how far units, and what is compared of them, are from normal: one pass over units."""
+    whole = reading.amounts(spreads)
+    arms, control = reading.effects.arms, reading.effects.control
+    left = {name + LEFT: {arm: reading.left(name, arm) for arm in arms} for name in whole}
+    shapes = measuring.shapes(found, whole | left, reading.cells)
+    compared = {key: shape.skewness for key, shape in shapes.items()}
+    if clusters is not None:
+        rows = zip(clusters.labels, clusters.n / clusters.clusters, strict=True)
+        root = {arm: math.sqrt(size) for (arm,), size in rows}
+        totals = measuring.cluster_skewness(found, left, reading.cells)
+        compared = {key: skew * root[key[1]] for key, skew in totals.items()}
     return [
         replace(
             each,
             skewness=shapes[each.metric, control].skewness,
             kurtosis=shapes[each.metric, control].kurtosis,
+            skew={arm: compared[each.metric + LEFT, arm] for arm in arms},
         )
         for each in spreads
     ]
@@ -477,7 +517,7 @@ def _with_stated_clusters(pilot: Pilot, experiment: Experiment) -> Pilot:
         cluster_cv=clusters.cv,
         icc=clusters.icc,
         clusters=clusters.number,
-        spreads=tuple(replace(each, inflation=effect) for each in pilot.spreads),
+        spreads=tuple(replace(each, inflation=effect, skew={}) for each in pilot.spreads),
     )
 
 

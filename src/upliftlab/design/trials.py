@@ -98,12 +98,19 @@ def run_users(
             sd_t=float(new.std(ddof=1)),
             ratio=float(pair[1] / pair[0]),
             alpha=1 - asked.level,
+            skewness=_skewness(old),
+            skewness_t=_skewness(new),
         )
         effect = plan.effect(float(pair[0]), asked.power)
         test = users_test(old, new, sizes=(int(pair[0]), int(pair[1])), effect=effect)
         seed = power_of_plan(asked.experiment).seed
         out[arm] = simulate_power(test, runs=runs, seed=seed, progress=progress)
     return out
+
+
+def _skewness(amounts: Floats) -> float:
+    gap = amounts - amounts.mean()
+    return float((gap**3).mean() / (gap**2).mean() ** 1.5)
 
 
 def _waves(
@@ -115,7 +122,7 @@ def _waves(
 
     def draw(rng: np.random.Generator) -> Floats:
         out: Floats = rng.normal(size=(len(starts), len(root))) @ root.T
-        return out
+        return out * series.scale[:, None]
 
     return waves_test(draw, starts, effect=effect)
 

@@ -12,11 +12,11 @@ from upliftlab.data.panel import NEVER, Panel
 from upliftlab.data.panel_grain import DAYS
 from upliftlab.design.layouts import Choice, Layout
 from upliftlab.design.sizes import power_of_plan
+from upliftlab.design.wave_noise import wave_noise
 from upliftlab.errors import DesignError
 from upliftlab.panels.aggregates import aggregate
 from upliftlab.panels.group_time import group_time
-from upliftlab.stats.power import detectable, power_of
-from upliftlab.stats.schedule_power import schedule_std_error, weighted_std_error
+from upliftlab.stats.schedule_power import schedule_std_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from upliftlab.design.series import Series
+    from upliftlab.design.wave_noise import WaveNoise
     from upliftlab.experiment import Experiment
 
     Floats = NDArray[np.float64]
@@ -94,13 +95,13 @@ def assign_waves(level: Floats, waves: int, *, seed: int) -> Ints:
     return out
 
 
-def group_time_error(
+def group_time_noise(
     plan: WavePlan, counts: Sequence[int], series: Series
-) -> tuple[float, float, float]:
-    """Return the standard error of the group-time average, its df, and the best possible one.
+) -> tuple[WaveNoise, float]:
+    """Return the noise of the group-time average, and the best possible standard error.
 
-    The average is a linear map of cohort means, so its variance under the noise of the pilot is
-    exact; clusters of unequal size count as unequal.
+    The average is a linear map of cohort means, so its error under the noise of the pilot's
+    clusters is exact; clusters of unequal size or noise count as unequal.
 
     Args:
         plan: Waves.
@@ -112,19 +113,16 @@ def group_time_error(
         (2007), *Contemporary Clinical Trials* 28(2), for the best possible one.
     """
     starts = np.repeat(plan.starts(), counts)
-    covariance = series.covariance(plan.periods, level=False)
     rng = np.random.default_rng(0)
     filler = rng.normal(size=(len(starts), plan.periods))
     average = aggregate(group_time(Panel.of_arrays(filler, starts)))
-    slope = average.overall.slope[0]
     cohorts = [int(s) for s in average.effects.moments.start]
     sizes = [counts[plan.starts().index(s)] for s in cohorts]
+    noise = wave_noise(average.overall.slope[0], sizes, series)
     uneven = 1 + (series.size.std() / series.size.mean()) ** 2
-    error = weighted_std_error(slope, sizes, covariance) * math.sqrt(uneven)
-    df = float(average.joint().df[0])
     is_on = np.arange(plan.periods)[None, :] >= starts[:, None]
     bound = schedule_std_error(is_on, series.covariance(plan.periods))
-    return error, df, bound * math.sqrt(uneven)
+    return noise, bound * math.sqrt(uneven)
 
 
 def staggered_layout(experiment: Experiment, series: Series, *, effect: float) -> Layout:
@@ -142,14 +140,13 @@ def staggered_layout(experiment: Experiment, series: Series, *, effect: float) -
     plan = _plan(experiment, series, power.waves)
     wave = assign_waves(series.y.mean(axis=1), plan.waves, seed=power.seed)
     counts = np.bincount(wave, minlength=plan.waves + 1).tolist()
-    error, df, bound = group_time_error(plan, counts, series)
+    noise, bound = group_time_noise(plan, counts, series)
     starts = {
         label: -1 if w == plan.waves else plan.starts()[w]
         for label, w in sorted(zip(series.labels, wave.tolist(), strict=True),
                                key=lambda pair: (pair[1], pair[0]))
     }  # fmt: skip
     wanted, alpha = float(power.power), 1 - float(experiment.decide.confidence)
-    mde = detectable(error, df=df, alpha=alpha, power=wanted)
     return Layout(
         kind="staggered",
         unit="cluster",
@@ -160,28 +157,34 @@ def staggered_layout(experiment: Experiment, series: Series, *, effect: float) -
             for label, start in starts.items()
         },
         starts=starts,
-        std_error=error,
+        std_error=noise.std_error,
         bound=bound,
-        df=df,
-        mde=mde,
+        df=noise.df,
+        mde=noise.mde(wanted, alpha=alpha),
         effect=effect,
-        power=power_of(effect, error, df=df, alpha=alpha),
+        power=noise.power(effect, alpha=alpha),
         choices=_choices(experiment, series, effect),
         details={
             "clusters": len(series.labels),
             "units per cluster": float(series.size.mean()),
             "noise of a cluster's mean per period": series.sd,
             "of it carried to the next period": series.share * series.persistence,
-            "standard error": error,
+            "noise of the noisiest tenth of clusters against the average": float(
+                np.quantile(series.scale, 0.9)
+            ),
+            "standard error": noise.std_error,
             "of the best estimator of a constant effect": bound,
-            "degrees of freedom": df,
+            "degrees of freedom": noise.df,
         },
         notes=(
             (
                 "Waves are drawn at random within runs of clusters of similar profit; the last "
                 "group is never treated and stands in for the others throughout."
             ),
-            "The precision is that of the group-time average, the estimator of the analysis.",
+            (
+                "The precision is that of the group-time average, the estimator of the "
+                "analysis, with the noise that each cluster of the pilot has of its own."
+            ),
         ),
     )
 
@@ -207,8 +210,8 @@ def _choices(experiment: Experiment, series: Series, effect: float) -> tuple[Cho
         groups = len(series.labels) // (waves + 1)
         counts = [groups] * waves
         counts.append(len(series.labels) - sum(counts))
-        error, df, _ = group_time_error(plan, counts, series)
-        mde = detectable(error, df=df, alpha=alpha, power=wanted)
+        noise, _ = group_time_noise(plan, counts, series)
+        mde = noise.mde(wanted, alpha=alpha)
         treated = sum(
             c * (plan.periods - s)
             for c, s in zip(counts, plan.starts(), strict=True)
@@ -221,7 +224,7 @@ def _choices(experiment: Experiment, series: Series, effect: float) -> tuple[Cho
                 mde=mde,
                 total=total,
                 share=mde / abs(series.mean) if series.mean else math.nan,
-                power=power_of(effect, error, df=df, alpha=alpha),
+                power=noise.power(effect, alpha=alpha),
                 note="as planned" if waves == power.waves else "",
             )
         )

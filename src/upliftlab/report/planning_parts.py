@@ -46,7 +46,8 @@ def _sizes(plan: Design) -> Section | None:
             f"{words.about(s.n_low)} – {words.about(s.n_high)}"
             if math.isfinite(s.n_low) else NONE,
             words.effect_text(plan, s, s.mde), words.share_of_base(s, s.mde) or NONE,
-            words.chance(s.power), percent(s.alpha, decimals=2, signed=False),
+            words.effect_text(plan, s, s.mde_loss), words.chance(s.power),
+            percent(s.alpha, decimals=2, signed=False),
         )
         for s in plan.sizes
     ]  # fmt: skip
@@ -62,15 +63,15 @@ def _sizes(plan: Design) -> Section | None:
             table(
                 "What each metric needs and what the planned test sees",
                 ("metric", "to be seen", f"{unit} needed", "range", "smallest seen",
-                 "of control", "chance", "tested at"),
+                 "of control", "smallest loss seen", "chance", "tested at"),
                 rows, text=2, is_open=True,
             ),
         ),
         notes=(
             (
                 "Smallest seen: the effect that the planned test shows with a chance of "
-                f"{words.chance(plan.wanted)}. A guardrail is shown to hold if nothing is "
-                "harmed."
+                f"{words.chance(plan.wanted)}; a loss may take more where a skewed amount "
+                "meets unequal arms. A guardrail is shown to hold if nothing is harmed."
             ),
             *said,
         ),

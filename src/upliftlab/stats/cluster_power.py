@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from upliftlab.errors import DesignError
 from upliftlab.stats.estimate import NAN, satterthwaite
 from upliftlab.stats.power import detectable, power_of
+from upliftlab.stats.studentised import difference_skewness
 
 
 def design_effect(size: float, icc: float, *, cv: float = 0.0) -> float:
@@ -52,6 +53,9 @@ class ClusterPlan:
         icc: Correlation of two units of one cluster.
         ratio: Clusters in treatment per cluster in control.
         alpha: Size of the two-sided test.
+        skewness: Third standardised moment of a cluster's total less its size times the mean,
+            in control; 0 where it is not known.
+        skewness_t: The same in treatment; that of control unless given.
 
     Examples:
         >>> plan = ClusterPlan(sd=30.0, size=20, icc=0.05)
@@ -67,6 +71,8 @@ class ClusterPlan:
     icc: float
     ratio: float = 1.0
     alpha: float = 0.05
+    skewness: float = 0.0
+    skewness_t: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse a plan that no clusters could follow."""
@@ -101,14 +107,29 @@ class ClusterPlan:
     def power(self, effect: float, clusters: float) -> float:
         """Power with ``clusters`` in control, by t on the clusters' degrees of freedom."""
         return power_of(
-            effect, self.std_error(clusters), df=self.df(clusters), alpha=self.alpha
+            effect,
+            self.std_error(clusters),
+            df=self.df(clusters),
+            alpha=self.alpha,
+            skewness=self.estimate_skewness(clusters),
         )
 
     def effect(self, clusters: float, power: float = 0.8) -> float:
         """Smallest effect that is declared with the power."""
         return detectable(
-            self.std_error(clusters), df=self.df(clusters), alpha=self.alpha, power=power
+            self.std_error(clusters),
+            df=self.df(clusters),
+            alpha=self.alpha,
+            power=power,
+            skewness=self.estimate_skewness(clusters),
         )
+
+    def estimate_skewness(self, clusters: float) -> float:
+        """Skewness of the difference with ``clusters`` in control."""
+        own = self.skewness if self.skewness_t is None else self.skewness_t
+        sd = self.sd if self.sd_t is None else self.sd_t
+        each = (clusters * self.ratio, clusters)
+        return difference_skewness((own, self.skewness), (sd, self.sd), each)
 
     def clusters(self, effect: float, power: float = 0.8) -> float:
         """Clusters in control that reach the power, not rounded; infinite where none do."""

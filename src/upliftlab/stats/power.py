@@ -10,6 +10,7 @@ from scipy import optimize, special, stats
 
 from upliftlab.errors import DesignError
 from upliftlab.stats.estimate import NAN
+from upliftlab.stats.studentised import difference_skewness, with_skewness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,11 +35,17 @@ class TwoMeans:
         law: "normal"; "t" with n_T + n_C - 2 degrees of freedom, as classical tables;
             "welch" with Welch's.
         inflation: Factor on the variance of the difference: design effect of clusters.
+        skewness: Third standardised moment of a unit in control, after any adjustment; 0 where
+            it is not known. Unequal arms of a skewed amount see gains and losses unequally.
+        skewness_t: The same in treatment; that of control unless given.
 
     Examples:
         >>> plan = TwoMeans(sd=30.0)
         >>> round(plan.size(0.5)), round(plan.effect(50_000), 4)
         (56512, 0.5316)
+        >>> few = TwoMeans(sd=30.0, ratio=1 / 9, skewness=4.0)
+        >>> round(few.power(2.0, 18_000), 3), round(few.power(-2.0, 18_000), 3)
+        (0.824, 0.791)
     """
 
     sd: float
@@ -48,6 +55,8 @@ class TwoMeans:
     sides: int = 2
     law: Law = "normal"
     inflation: float = 1.0
+    skewness: float = 0.0
+    skewness_t: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse a comparison that could never be one."""
@@ -64,7 +73,12 @@ class TwoMeans:
         positive effect is in the direction of the test.
         """
         return power_of(
-            effect, self.std_error(n), df=self._df(n), alpha=self.alpha, sides=self.sides
+            effect,
+            self.std_error(n),
+            df=self._df(n),
+            alpha=self.alpha,
+            sides=self.sides,
+            skewness=self.estimate_skewness(n),
         )
 
     def size(self, effect: float, power: float = 0.8) -> float:
@@ -87,8 +101,26 @@ class TwoMeans:
         """
         _refuse_power(power, self.alpha)
         return detectable(
-            self.std_error(n), df=self._df(n), alpha=self.alpha, sides=self.sides, power=power
+            self.std_error(n),
+            df=self._df(n),
+            alpha=self.alpha,
+            sides=self.sides,
+            power=power,
+            skewness=self.estimate_skewness(n),
         )
+
+    def estimate_skewness(self, n: float) -> float:
+        """Skewness of the difference with ``n`` units in control."""
+        own = self.skewness if self.skewness_t is None else self.skewness_t
+        if not (own or self.skewness):
+            return 0.0
+        units = (n * self.ratio, n)
+        return difference_skewness((own, self.skewness), (self._own, self.sd), units)
+
+    def mirrored(self) -> TwoMeans:
+        """Return the same comparison seen from below: its gains are this one's losses."""
+        own = None if self.skewness_t is None else -self.skewness_t
+        return replace(self, skewness=-self.skewness, skewness_t=own)
 
     @property
     def _own(self) -> float:
@@ -110,6 +142,7 @@ def power_of(
     df: float = math.inf,
     alpha: float = 0.05,
     sides: int = 2,
+    skewness: float = 0.0,
 ) -> float:
     """Return the power of a t or z test of one number whose standard error is known before.
 
@@ -119,6 +152,7 @@ def power_of(
         df: Degrees of freedom of the standard error.
         alpha: Size, of both sides together where there are two.
         sides: 2 or 1.
+        skewness: Of the estimate; see ``studentised.skewed_tail``.
 
     References:
         Cohen (1988), *Statistical Power Analysis*, section 12.3: the noncentral t.
@@ -131,13 +165,13 @@ def power_of(
         return NAN
     tail = alpha / sides
     shift = effect / std_error
-    if not math.isfinite(df):
-        critical = -float(special.ndtri(tail))
-        found = float(special.ndtr(shift - critical))
-        return found + (float(special.ndtr(-shift - critical)) if sides == 2 else 0.0)
-    critical = -float(special.stdtrit(df, tail))
-    found = _beyond(critical, df, shift)
-    return found + (_beyond(critical, df, -shift) if sides == 2 else 0.0)
+    critical = -float(special.stdtrit(df, tail) if math.isfinite(df) else special.ndtri(tail))
+
+    def called(shift: float, skewness: float) -> float:
+        plain = _beyond(critical, df, shift)
+        return with_skewness(plain, critical, shift, skewness)
+
+    return called(shift, skewness) + (called(-shift, -skewness) if sides == 2 else 0.0)
 
 
 def detectable(
@@ -147,6 +181,7 @@ def detectable(
     alpha: float = 0.05,
     sides: int = 2,
     power: float = 0.8,
+    skewness: float = 0.0,
 ) -> float:
     """Return the smallest effect above 0 that a test of this standard error shows.
 
@@ -159,7 +194,8 @@ def detectable(
     rough = 2 * (-float(special.stdtrit(min(df, 1e9), alpha / sides)) + 10)
 
     def gap(shift: float) -> float:
-        return power_of(shift, 1.0, df=df, alpha=alpha, sides=sides) - power
+        seen = power_of(shift, 1.0, df=df, alpha=alpha, sides=sides, skewness=skewness)
+        return seen - power
 
     return std_error * float(optimize.brentq(gap, 0.0, rough, xtol=1e-12))
 
@@ -352,7 +388,9 @@ def size_interval(
 
 
 def _beyond(critical: float, df: float, shift: float) -> float:
-    """P(T > critical) of the noncentral t; near normal where the exact one has no digits."""
+    """P(T > critical) of z or the noncentral t; near normal where that one has no digits."""
+    if not math.isfinite(df):
+        return float(special.ndtr(shift - critical))
     exact = float(stats.nct.sf(critical, df, shift))
     if math.isfinite(exact) and df < 1e7:
         return exact
