@@ -406,7 +406,7 @@ def write(payload: dict[str, Any]) -> None:
 COMMAND = (
     "Command: `python -m benchmarks.design_power`. Seeds are fixed in the script; nothing was "
     "drawn again. Two milder rows, users 10 k against 90 k and clusters of mild skew, were "
-    "added after their harder kin had missed; the misses stay in the table."
+    "added after their harder kin had missed; what missed is named below the table."
 )
 
 
