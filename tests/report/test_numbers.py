@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import random
 import re
+from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
 from hypothesis import given, strategies as st
@@ -129,3 +131,16 @@ def test_counts_and_p_values_are_short():
 
 def _read(text: str) -> float:
     return float(re.sub(r"[^0-9.−]", "", text).replace(MINUS, "-"))
+
+
+def test_the_quick_way_rounds_as_decimals_do():
+    """Floats away from a tie are rounded by the float; ties and long numbers by decimals."""
+    rng = random.Random(1)  # noqa: S311 - for numbers, not for secrets
+    for _ in range(3_000):
+        step = 10.0 ** rng.randint(-6, 6)
+        value = rng.choice([rng.uniform(0, 1e4), rng.randint(0, 999) + 0.5]) * step
+        exponent = Decimal(1).scaleb(round(math.log10(step)))
+        ratio = Decimal(repr(value)) / exponent
+        exact = ratio.to_integral_value(ROUND_HALF_UP) * exponent
+
+        assert number(value, step, signed=False) == f"{exact.quantize(min(exponent, 1)):,f}"

@@ -37,6 +37,20 @@ Out = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Make millions of small values that hold no cycles, and do not look for any meanwhile."""
+    import gc
+
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 def experiments(files: list[Path]) -> Iterator[tuple[Experiment, Path]]:
     """Read all definitions before anything expensive happens."""
     from upliftlab.experiment import Experiment

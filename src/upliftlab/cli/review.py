@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from upliftlab.cli.app import app
+from upliftlab.cli.app import app, uncollected
 from upliftlab.cli.registry import DEFAULT, Folder
 from upliftlab.errors import DataError, UpliftlabError
 
@@ -51,7 +51,8 @@ def review(
     if any(given) and not all(given):
         raise UpliftlabError("books are compared with --books, --chart and --ledger together.")
     tied = _tied(books, chart, ledger, quarter) if books and chart and ledger else None
-    made(Registry(folder, must_exist=True), quarter, out, issue, tied)
+    with uncollected():
+        made(Registry(folder, must_exist=True), quarter, out, issue, tied)
 
 
 def _tied(books: Path, chart: Path, ledger: Path, quarter: str) -> Tie:

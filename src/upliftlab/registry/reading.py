@@ -40,6 +40,7 @@ _NUMBERS = {
     kind: frozenset(each.name for each in fields(kind) if each.type == "float")
     for kind in _NAMES
 }
+_MEASURED = {kind: tuple(_ESTIMATES & names) for kind, names in _NAMES.items()}
 
 
 def record_from(values: Mapping[str, Any]) -> Record:
@@ -75,7 +76,9 @@ def estimate_from(values: Mapping[str, Any]) -> Estimate:
         >>> estimate_from({"name": "iROI", "estimate": None, "shape": "none"}).shape
         'none'
     """
-    known: dict[str, Any] = {k: NAN if each is None else each for k, each in values.items()}
+    known: dict[str, Any] = {**values}
+    if None in known.values():
+        known = {key: NAN if each is None else each for key, each in known.items()}
     if isinstance(known.get("df"), float) and math.isnan(known["df"]):
         known["df"] = math.inf
     return Estimate(**known)
@@ -94,17 +97,17 @@ def _made(kind: Any, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - one of
 
 
 def _known(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - as above
-    names, numbers = _NAMES[kind], _NUMBERS[kind]
-    out: dict[str, Any] = {}
-    for key, value in values.items():
-        if key not in names:
-            continue
-        if key in _ESTIMATES and isinstance(value, dict):
+    names = _NAMES[kind]
+    if values.keys() <= names:
+        out = {**values}
+    else:
+        out = {key: each for key, each in values.items() if key in names}
+    if None in out.values():
+        out.update((key, NAN) for key in _NUMBERS[kind] if out.get(key, 0) is None)
+    for key in _MEASURED[kind]:
+        value = out.get(key)
+        if isinstance(value, dict):
             out[key] = estimate_from(value)
-        elif value is None and key in numbers:
-            out[key] = NAN
-        else:
-            out[key] = value
     return out
 
 

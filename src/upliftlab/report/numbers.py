@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
+from functools import cache
 from typing import TYPE_CHECKING
 
 from upliftlab.plan.currencies import currency_of
@@ -25,6 +26,7 @@ _SYMBOLS = {
 }  # fmt: skip
 _FINEST = 6
 _NOISE = 1e-9
+_EXACT, _TIE = 1e9, 1e-5
 _ANY = "any value: the data set no bound"
 
 
@@ -71,16 +73,20 @@ def shown_money(estimate: Estimate, currency: str, *, signed: bool = True) -> Sh
         >>> lost.value, lost.interval, lost.words
         ('−¥220,000', '−390,000 … −50,000', 'from −¥390,000 to −¥50,000')
     """
-    scale = currency_of(currency).scale
+    unit = currency_of(currency)
     sign = symbol(currency)
 
-    def bare(value: float, step: float) -> str:
-        return number(value, _coins(step, scale), signed=signed)
+    def full(bare: str) -> str:
+        return _with_symbol(bare, sign)
 
-    def full(value: float, step: float) -> str:
-        return _with_symbol(bare(value, step), sign)
-
-    return _shown(estimate, bare, full, scale=1 / scale, finest=currency_of(currency).digits)
+    return _shown(
+        estimate,
+        full,
+        signed=signed,
+        scale=1 / unit.scale,
+        coins=unit.scale,
+        finest=unit.digits,
+    )
 
 
 def shown_number(
@@ -93,11 +99,7 @@ def shown_number(
         >>> shown_number(interval("rate", 0.0082, 0.00325**2), scale=100, unit=" points").value
         '+0.8 points'
     """
-
-    def bare(value: float, step: float) -> str:
-        return number(value, step, signed=signed)
-
-    shown = _shown(estimate, bare, bare, scale=scale)
+    shown = _shown(estimate, str, signed=signed, scale=scale)
     if not unit:
         return shown
     return replace(
@@ -115,11 +117,7 @@ def shown_ratio(estimate: Estimate) -> Shown:
         >>> shown_ratio(undefined("iROI", "no campaign money was spent")).text
         'no campaign money was spent'
     """
-
-    def bare(value: float, _: float) -> str:
-        return number(value, 0.01)
-
-    return _shown(estimate, bare, bare)
+    return _shown(estimate, str, step=0.01)
 
 
 def shown_share(estimate: Estimate) -> Shown:
@@ -204,7 +202,7 @@ def number(value: float, step: float, *, signed: bool = True) -> str:
         ('−223,000', '+0.18', '0', '−0.00')
     """
     side = value if abs(value) > _NOISE else 0.0
-    return _sign(side, signed=signed) + f"{abs(_rounded(value, step)):,f}"
+    return _sign(side, signed=signed) + _size(abs(value), _exponent(step))
 
 
 def symbol(currency: str) -> str:
@@ -224,43 +222,40 @@ def spaced(text: str) -> str:
 
 def _shown(
     estimate: Estimate,
-    bare: Callable[[float, float], str],
-    full: Callable[[float, float], str],
+    full: Callable[[str], str],
     *,
+    signed: bool = True,
     scale: float = 1.0,
+    coins: int = 0,
     finest: int = 0,
+    step: float = 0.0,
 ) -> Shown:
+    """Show an estimate; ``full`` adds to a bare number what it carries outside of tables."""
     value = estimate.estimate * scale
     low, high = estimate.ci_low * scale, estimate.ci_high * scale
     bounded = math.isfinite(low) and math.isfinite(high)
-    step = _range_step(low, high) if bounded else _exact_step(value, finest)
+    if not step:
+        step = _range_step(low, high) if bounded else _exact_step(value, finest)
+    if coins:
+        step = _coins(step, coins)
     exists = math.isfinite(value)
-    words, table = _range(estimate.shape, (low, high), step, (bare, full))
-    note = "" if exists and table else estimate.note
+    words = table = ""
+    if estimate.shape == "everything":
+        words = table = _ANY
+    elif bounded and estimate.shape != "none":
+        ends = number(low, step, signed=signed), number(high, step, signed=signed)
+        dressed = full(ends[0]), full(ends[1])
+        if estimate.shape == "outside":
+            words = table = f"at most {dressed[0]} or at least {dressed[1]}"
+        else:
+            words = f"from {dressed[0]} to {dressed[1]}"
+            table = f"{ends[0]} … {ends[1]}"
     return Shown(
-        value=full(value, step) if exists else "",
+        value=full(number(value, step, signed=signed)) if exists else "",
         interval=table,
         words=words,
-        note=note,
+        note="" if exists and table else estimate.note,
     )
-
-
-def _range(
-    shape: str,
-    ends: tuple[float, float],
-    step: float,
-    forms: tuple[Callable[[float, float], str], Callable[[float, float], str]],
-) -> tuple[str, str]:
-    """Words and table form of a set; unbounded sets have words of their own."""
-    if shape == "everything":
-        return _ANY, _ANY
-    if shape == "none" or not all(map(math.isfinite, ends)):
-        return "", ""
-    bare, full = ([form(end, step) for end in ends] for form in forms)
-    if shape == "outside":
-        text = f"at most {full[0]} or at least {full[1]}"
-        return text, text
-    return f"from {full[0]} to {full[1]}", f"{bare[0]} … {bare[1]}"
 
 
 def _range_step(low: float, high: float) -> float:
@@ -268,7 +263,7 @@ def _range_step(low: float, high: float) -> float:
     if high == low:
         return _exact_step(high, 2)
     step = _step(abs(high - low))
-    turned = any(end != 0 and _rounded(end, step) == 0 for end in (low, high))
+    turned = any(0 < abs(end) < 0.5 * step for end in (low, high))
     return step / 10 if turned else step
 
 
@@ -288,11 +283,27 @@ def _exact_step(value: float, digits: int) -> float:
     return float(10.0**-digits)
 
 
-def _rounded(value: float, step: float) -> Decimal:
-    exponent = Decimal(1).scaleb(round(math.log10(step)))
-    scaled = (Decimal(repr(float(value))) / exponent).to_integral_value(ROUND_HALF_UP)
-    exact = scaled * exponent
-    return exact.quantize(exponent) if exponent < 1 else exact.quantize(Decimal(1))
+def _size(value: float, exponent: int) -> str:
+    """Print a size rounded to multiples of 10**exponent."""
+    scaled = value * 10.0**-exponent
+    if scaled < _EXACT and abs(scaled % 1 - 0.5) > _TIE:
+        # No tie is near: the float rounds as its decimals do, at a fifth of the time.
+        if exponent < 0:
+            return f"{value:,.{-exponent}f}"
+        return f"{round(scaled) * 10**exponent:,d}"
+    return f"{_rounded(value, exponent):,f}"
+
+
+def _rounded(value: float, exponent: int) -> Decimal:
+    step = Decimal(1).scaleb(exponent)
+    scaled = (Decimal(repr(float(value))) / step).to_integral_value(ROUND_HALF_UP)
+    exact = scaled * step
+    return exact.quantize(step) if exponent < 0 else exact.quantize(Decimal(1))
+
+
+@cache
+def _exponent(step: float) -> int:
+    return round(math.log10(step))
 
 
 def _sign(value: float, *, signed: bool) -> str:

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from upliftlab.analysis import Analysis
-    from upliftlab.report.parts import Part
+    from upliftlab.report.parts import Part, Table
 
 _SIGNED = re.compile(r"[+−][^ \n<>&;…]*\d(?:\xa0%)?")
+_CELL, _ROW = "\x1f", "\x1e"
 MARKS = {
     "pass": ("✓", "pass"),
     "warn": ("!", "warning"),
@@ -100,12 +101,14 @@ def environment() -> Environment:
         loader=PackageLoader("upliftlab.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     made.filters["drawn"] = _drawn
     made.filters["kept"] = _kept
+    made.filters["body"] = _body
     return made
 
 
@@ -120,6 +123,27 @@ def asset(name: str) -> Markup:
 def _drawn(svg: str) -> Markup:
     """A chart, whose texts matplotlib has escaped."""
     return Markup(svg)  # noqa: S704
+
+
+def _body(table: Table) -> Markup:
+    """Rows of a table, escaped in one go: a page may have hundreds of cells."""
+    if not table.rows:
+        return Markup("")
+    text = _ROW.join(_CELL.join(map(_plain, row)) for row in table.rows)
+    opened = [
+        "<td class=n>" if i in table.numeric else "<td>" for i in range(len(table.columns))
+    ]
+    lines = []
+    for line in str(escape(text)).split(_ROW):
+        first, *rest = line.split(_CELL)
+        cells = "".join([f"{o}{c}</td>" for o, c in zip(opened[1:], rest, strict=True)])
+        lines.append(f'<tr><th scope="row">{first}</th>{cells}</tr>\n')
+    return Markup("".join(lines))  # noqa: S704
+
+
+def _plain(cell: object) -> str:
+    """A cell without the characters that keep cells apart."""
+    return str(cell).replace(_CELL, " ").replace(_ROW, " ")
 
 
 def _kept(text: str) -> Markup:

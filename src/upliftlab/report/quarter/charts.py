@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from upliftlab.stats.estimate import Estimate
 
 MOST_ROWS = 40
-MOST_NAMES = 8
+MOST_POINTS = 2_000
 QUADRANTS = {
     (True, True): "growth",
     (True, False): "buying GMV",
@@ -104,12 +104,11 @@ def quadrant_chart(results: Sequence[Result], amounts: Amounts) -> Chart | None:
     corner = [QUADRANTS[g.estimate > 0, p.estimate > 0] for _, g, p in points]
     buying = corner.count("buying GMV")
     alt = f"Of {len(points)} treatments, {buying} raise GMV and lower profit."
-    note = "Names stand at the largest; every treatment is in the table below."
     return Chart(
         name="quadrant",
         alt=alt,
-        draw=lambda width: _quadrant(points, amounts, width),
-        note=note,
+        draw=lambda width: _quadrant(points[:MOST_POINTS], amounts, width),
+        note=_drawn("Every treatment is in the table above.", len(points)),
     )
 
 
@@ -132,8 +131,10 @@ def calibration_chart(results: Sequence[Result]) -> Chart | None:
     return Chart(
         name="calibration",
         alt=alt,
-        draw=lambda width: _calibration(points, width),
-        note="Thin line: 95 % range. Above 0 a campaign earned more than it cost.",
+        draw=lambda width: _calibration(points[:MOST_POINTS], width),
+        note=_drawn(
+            "Thin line: 95 % range. Above 0 a campaign earned more than it cost.", len(points)
+        ),
     )
 
 
@@ -164,6 +165,13 @@ def maturity_chart(programme: Programme) -> Chart | None:
         draw=lambda width: _shares(rows, width),
         note="Black: booked. Grey: returns may still come. Orange: priced by an assumption.",
     )
+
+
+def _drawn(note: str, n: int) -> str:
+    """Say so where not every point is drawn."""
+    if n <= MOST_POINTS:
+        return note
+    return f"{note} Drawn are the {MOST_POINTS:,} with the most money at stake of {n:,}."
 
 
 def key_of(result: Result) -> str:
@@ -214,11 +222,10 @@ def _quadrant(
         span([_point(p) for _, _, p in points], scale),
     )
     _both_ticks(axes, xs, ys, 3 if sheet.is_narrow else 7)
-    for _, gmv, profit in points:
-        x, y = gmv.estimate * scale, profit.estimate * scale
-        sure = profit.is_above_zero or profit.is_below_zero
-        colour = (GAIN if y > 0 else LOSS) if sure else CONTROL
-        axes.plot([x], [y], "o", ms=7, color=colour, alpha=0.85)
+    for colour in (CONTROL, LOSS, GAIN):
+        own = [(g.estimate * scale, p.estimate * scale) for _, g, p in points]
+        own = [at for at, (_, _, p) in zip(own, points, strict=True) if _colour(p) == colour]
+        axes.plot([x for x, _ in own], [y for _, y in own], "o", ms=7, color=colour, alpha=0.85)
     for (up, earns), word in QUADRANTS.items():
         axes.text(
             0.99 if up else 0.01, 0.99 if earns else 0.01, word, transform=axes.transAxes,
@@ -247,11 +254,17 @@ def _calibration(points: Sequence[tuple[str, float, Estimate]], width: int) -> S
     axes.plot([0, top], [0, top], color=RULE, lw=1.2, ls=(0, (4, 3)))
     if top > 0:
         axes.text(top, top, "as reported ", ha="right", va="top", color=MUTED, fontsize=SMALL)
-    for _, x, each in points:
-        colour = GAIN if each.is_above_zero else LOSS if each.is_below_zero else CONTROL
-        axes.plot([x, x], [each.ci_low, each.ci_high], color=colour, lw=1.2)
-        axes.plot([x], [each.estimate], "o", ms=6.5, color=colour)
+    for colour in (CONTROL, LOSS, GAIN):
+        own = [(x, each) for _, x, each in points if _colour(each) == colour]
+        at = [x for x, _ in own]
+        axes.vlines(at, [e.ci_low for _, e in own], [e.ci_high for _, e in own], colour, lw=1.2)
+        axes.plot(at, [e.estimate for _, e in own], "o", ms=6.5, color=colour)
     return sheet
+
+
+def _colour(estimate: Estimate) -> str:
+    """Blue surely earns, orange surely loses, grey cannot be told."""
+    return GAIN if estimate.is_above_zero else LOSS if estimate.is_below_zero else CONTROL
 
 
 def _shares(rows: Sequence[tuple[str, tuple[float, ...]]], width: int) -> Sheet:

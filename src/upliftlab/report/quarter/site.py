@@ -18,8 +18,9 @@ from upliftlab.report.quarter.grids import (
 )
 from upliftlab.report.quarter.pages import page_values
 from upliftlab.report.quarter.sections import parts_of
-from upliftlab.report.quarter.tables import render_csv, render_workbook, tables_of
+from upliftlab.report.quarter.tables import render_csv, tables_of
 from upliftlab.report.quarter.together import parts_together, tables_together
+from upliftlab.report.quarter.workbook import render_workbook
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 Value = str | float | int | None
 
-MOST_ROWS = 20_000
-"""Rows of a sheet; people do not scroll further, and writing takes its time."""
-
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -71,27 +68,6 @@ def render_csv(table: DataTable) -> str:
     writer = csv.writer(out)
     writer.writerow(table.columns)
     writer.writerows([[safe(each) for each in row] for row in table.rows])
-    return out.getvalue()
-
-
-def render_workbook(tables: Sequence[DataTable]) -> bytes:
-    """Print all tables as one workbook, a sheet each; very long ones stand in CSV alone."""
-    from openpyxl import Workbook
-
-    book = Workbook(write_only=True)
-    for table in tables:
-        if len(table.rows) > MOST_ROWS:
-            name = f"data/{table.name.replace(' ', '_')}.csv"
-            sheet = book.create_sheet(table.name[:31])
-            sheet.append([f"{len(table.rows):,} rows: they stand in {name}"])
-            continue
-        sheet = book.create_sheet(table.name[:31])
-        sheet.freeze_panes = "B2"
-        sheet.append(list(table.columns))
-        for row in table.rows:
-            sheet.append([safe(each) for each in row])
-    out = io.BytesIO()
-    book.save(out)
     return out.getvalue()
 
 
