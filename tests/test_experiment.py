@@ -296,7 +296,7 @@ def test_parts_made_in_python_tell_their_own_mistakes():
         "the definition has 2 problems:\n"
         "  share is '20'; write 20% (or 0.2 decimal).\n"
         "  Arm has no key 'coupn'; allowed: ['ads', 'agency', 'contact', 'control', "
-        "'coupon', 'note', 'organic', 'over', 'share']. Did you mean 'coupon'?"
+        "'coupon', 'note', 'organic', 'over', 'rates', 'share']. Did you mean 'coupon'?"
     )
 
 

@@ -11,14 +11,19 @@ from upliftlab.data.contracts import Column, Contract
 from upliftlab.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from upliftlab.data.engine import Engine
     from upliftlab.data.order_tables import OrderTables
     from upliftlab.plan.sources import Source
 
 FOREVER = 2**53
 """A second that no clock reaches: the end of terms without one."""
 
+SOURCE = "creator_terms"
+
 CREATOR_TERMS = Contract(
-    source="creator_terms",
+    source=SOURCE,
     columns=(
         Column(name="unit", kind="id", required=True, aliases=("creator_id",)),
         Column(name="product_id", kind="id"),
@@ -41,7 +46,8 @@ def compared(book: OrderTables, lines: ibis.Table, source: Source) -> tuple[str,
     """
     if "commission_rate_bp" not in lines.columns:
         return ()
-    terms = _terms(book, source)
+    raw = tables.raw(book.engine, SOURCE, None, book.given[SOURCE], book.how)
+    terms = read_terms(book.engine, raw, source.columns, book.how)
     sold = lines["channel"].isin(("creator_organic", "creator_ads")) & lines["unit"].notnull()
     sold = lines.filter(sold).mutate(_row=ibis.row_number())
     keys = [c for c in ("product_id",) if c in lines.columns]
@@ -83,18 +89,29 @@ def compared(book: OrderTables, lines: ibis.Table, source: Source) -> tuple[str,
     return tuple(notes)
 
 
-def _terms(book: OrderTables, source: Source) -> ibis.Table:
-    """Read terms and refuse those that overlap."""
-    raw = tables.raw(book.engine, "creator_terms", None, book.given["creator_terms"], book.how)
+def read_terms(
+    engine: Engine, raw: ibis.Table, columns: Mapping[str, str], how: tables.Reading
+) -> ibis.Table:
+    """Read terms: whose, of which product, from when until when, and rates in basis points.
+
+    Args:
+        engine: Where rows live.
+        raw: The table as it is.
+        columns: Our column -> theirs.
+        how: How dates are read.
+
+    Raises:
+        DataError: For terms of one creator and product that overlap, or lack what they need.
+    """
     # Terms that never end, or hold for all products, leave columns without a type.
     raw = raw.drop(*[name for name in raw.columns if raw[name].type().is_null()])
-    mapping = {k: v for k, v in source.columns.items() if v in raw.columns}
-    table = tables.read(raw, CREATOR_TERMS, mapping=mapping, money=None, how=book.how)
-    table = book.engine.materialise(table, "terms")
-    rows, missing = tables.quality(book.engine, table, CREATOR_TERMS, how=book.how)
+    mapping = {k: v for k, v in columns.items() if v in raw.columns}
+    table = tables.read(raw, CREATOR_TERMS, mapping=mapping, money=None, how=how)
+    table = engine.materialise(table, "terms")
+    rows, missing = tables.quality(engine, table, CREATOR_TERMS, how=how)
     for name in ("unit", "valid_from", "organic_bp"):
         if missing.get(name):
-            raise DataError.missing_values(name, "creator_terms", rows=missing[name], of=rows)
+            raise DataError.missing_values(name, SOURCE, rows=missing[name], of=rows)
     table = tables.plain(table)
     given = set(table.columns)
     table = table.mutate(
@@ -107,7 +124,7 @@ def _terms(book: OrderTables, source: Source) -> ibis.Table:
     window = ibis.window(group_by=["unit", "product_id"], order_by=["valid_from", "valid_to"])
     later = table.mutate(next_from=table["valid_from"].lead().over(window))
     clash = later.filter(later["next_from"] < later["valid_to"])
-    found = book.engine.one(clash.aggregate(n=ibis._.count(), example=ibis._.unit.min()))
+    found = engine.one(clash.aggregate(n=ibis._.count(), example=ibis._.unit.min()))
     if found["n"]:
         raise DataError(
             f"{int(found['n']):,} terms in 'creator_terms' reach into the next terms of the "

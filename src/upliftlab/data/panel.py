@@ -37,6 +37,8 @@ class Panel:
         units: Labels of the units, shape [N].
         cluster_labels: Name of each cluster, G in all; empty where they have none.
         arm: Which of several changes each unit gets, shape [N]; None where there is one.
+        terms: Organic and ads rate agreed with each unit in each period, shape [N, T, 2]; NaN
+            where none was in force, None where nobody says.
         notes: What was counted and left out on the way, in sentences.
     """
 
@@ -50,6 +52,7 @@ class Panel:
     units: NDArray[np.object_]
     cluster_labels: tuple[str, ...] = ()
     arm: NDArray[np.object_] | None = None
+    terms: Floats | None = None
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -121,6 +124,7 @@ class Panel:
             x=self.x[keep],
             units=self.units[keep],
             arm=None if self.arm is None else self.arm[keep],
+            terms=None if self.terms is None else self.terms[keep],
         )
 
     def component(self, name: str) -> Panel:

@@ -14,6 +14,7 @@ from upliftlab.data.panel_arms import arms_of
 from upliftlab.data.panel_orders import panel_from_orders
 from upliftlab.data.panel_table import read_panel
 from upliftlab.data.prepare import reading_of
+from upliftlab.data.terms_in_force import terms_of
 from upliftlab.errors import DataError
 from upliftlab.plan.sources import Source
 
@@ -21,6 +22,8 @@ ORDER_SOURCES = (
     "order_lines", "orders", "refunds", "ad_spend", "roster", "creator_terms",
 )  # fmt: skip
 """Tables that a panel can be added up from; the first is needed."""
+
+TERMS = "creator_terms"
 
 DAYS = {"day": 1, "week": 7}
 """Days of a period."""
@@ -49,55 +52,23 @@ def prepare_panel(
     Raises:
         DataError: When a source does not hold what the plan says it holds.
     """
-    given = given or {}
-    ready = given.get("panel")
-    if isinstance(ready, Panel):
-        return ready
+    given = dict(given or {})
     sources = dict(experiment.data.sources) if experiment.data else {}
+    agreed = TERMS in sources or TERMS in given
+    ready = given.pop("panel") if isinstance(given.get("panel"), Panel) else None
+    if isinstance(ready, Panel) and not agreed:
+        return ready
     engine = tables.open_engine(sources, given)
-    how = reading_of(experiment)
     with tables.in_utc(engine):
-        notes: tuple[str, ...] = ()
-        if "panel" in sources or "panel" in given:
-            table, names = _long(
-                engine, sources.get("panel"), given.get("panel"), experiment, how
-            )
-        else:
-            table, names, notes = _from_orders(engine, sources, given, experiment, how)
-        waves = _waves(engine, given.get("waves"), experiment, how)
-        have = set(table.columns)
-        if waves is None and not {"start", "treated"} & have:
-            raise DataError(
-                "the panel does not say who switched when; give waves (cluster, starts_on), or "
-                f"a column start or treated. Columns: {sorted(have)}."
-            )
-        use_waves = waves is not None
-        clustered = "cluster" in have
-        if use_waves and not clustered:
-            table = table.mutate(cluster=table["unit"])
-        panel = read_panel(
-            engine,
-            table,
-            unit="unit",
-            period="period",
-            components=names,
-            start="start" if "start" in have and not use_waves else None,
-            treated="treated"
-            if "treated" in have and "start" not in have and not use_waves
-            else None,
-            waves=waves,
-            cluster="cluster" if clustered or use_waves else None,
-            weight="weight" if "weight" in have else None,
-            covariates=tuple(c for c in experiment.covariates or () if c in have),
-            absent="zero" if experiment.kind == "dual_commission" else "unknown",
-            calendar=experiment.period,
-            absorbing=absorbing,
-            announced=periods_of(experiment.announced, experiment.period),
+        panel = (
+            ready
+            if isinstance(ready, Panel)
+            else _read(engine, sources, given, experiment, absorbing=absorbing)
         )
-        if len(experiment.treatments) > 1:
-            panel = replace(panel, arm=arms_of(engine, table, waves, panel, experiment))
+        if agreed:
+            panel = _with_terms(engine, sources, given, experiment, panel)
     engine.close()
-    return replace(panel, notes=(*panel.notes, *notes))
+    return panel
 
 
 def periods_of(days: int | None, period: str | None) -> int:
@@ -108,6 +79,74 @@ def periods_of(days: int | None, period: str | None) -> int:
         (2, 10, 0)
     """
     return -(-(days or 0) // DAYS[period or "day"])
+
+
+def _read(
+    engine: Engine,
+    sources: Mapping[str, Source],
+    given: Mapping[str, object],
+    experiment: Experiment,
+    *,
+    absorbing: bool,
+) -> Panel:
+    """Read the long table, or add up orders, and who switched when."""
+    how = reading_of(experiment)
+    notes: tuple[str, ...] = ()
+    if "panel" in sources or "panel" in given:
+        table, names = _long(engine, sources.get("panel"), given.get("panel"), experiment, how)
+    else:
+        table, names, notes = _from_orders(engine, sources, given, experiment, how)
+    waves = _waves(engine, given.get("waves"), experiment, how)
+    have = set(table.columns)
+    if waves is None and not {"start", "treated"} & have:
+        raise DataError(
+            "the panel does not say who switched when; give waves (cluster, starts_on), or "
+            f"a column start or treated. Columns: {sorted(have)}."
+        )
+    use_waves = waves is not None
+    clustered = "cluster" in have
+    if use_waves and not clustered:
+        table = table.mutate(cluster=table["unit"])
+    panel = read_panel(
+        engine,
+        table,
+        unit="unit",
+        period="period",
+        components=names,
+        start="start" if "start" in have and not use_waves else None,
+        treated="treated"
+        if "treated" in have and "start" not in have and not use_waves
+        else None,
+        waves=waves,
+        cluster="cluster" if clustered or use_waves else None,
+        weight="weight" if "weight" in have else None,
+        covariates=tuple(c for c in experiment.covariates or () if c in have),
+        absent="zero" if experiment.kind == "dual_commission" else "unknown",
+        calendar=experiment.period,
+        absorbing=absorbing,
+        announced=periods_of(experiment.announced, experiment.period),
+    )
+    if len(experiment.treatments) > 1:
+        panel = replace(panel, arm=arms_of(engine, table, waves, panel, experiment))
+    return replace(panel, notes=(*panel.notes, *notes))
+
+
+def _with_terms(
+    engine: Engine,
+    sources: Mapping[str, Source],
+    given: Mapping[str, object],
+    experiment: Experiment,
+    panel: Panel,
+) -> Panel:
+    """Put beside each unit's period the rates that were agreed for it."""
+    source, how = sources.get(TERMS), reading_of(experiment)
+    raw = tables.raw(engine, TERMS, source, given.get(TERMS), how)
+    lines = sources.get("order_lines")
+    shared = {"unit": lines.columns["unit"]} if lines and "unit" in lines.columns else {}
+    columns = shared | (dict(source.columns) if source else {})
+    days = DAYS[experiment.period or "day"]
+    terms, notes = terms_of(engine, raw, columns, how, panel, days=days)
+    return replace(panel, terms=terms, notes=(*panel.notes, *notes))
 
 
 def _long(

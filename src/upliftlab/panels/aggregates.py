@@ -122,7 +122,7 @@ def aggregate(
         parts=parts,
         overall=overall,
         weights=weights,
-        observed=_observed(effects, weights),
+        observed=seen(effects, weights),
         note=_note(effects, kind, kept),
     )
 
@@ -155,7 +155,22 @@ def custom(
         parts=overall,
         overall=overall,
         weights=vector,
-        observed=_observed(effects, vector),
+        observed=seen(effects, vector),
+    )
+
+
+def seen(effects: GroupTime, weights: Floats) -> Forms:
+    """The weighted sum, weights [C], of the treated units' own outcomes."""
+    moments = effects.moments
+    slope = np.zeros((1, len(moments.start), len(moments.periods)))
+    for c in np.flatnonzero(weights):
+        start, period = effects.cells[c]
+        slope[0, np.searchsorted(moments.start, start), period] += weights[c]
+    return Forms(
+        names=("observed",),
+        slope=slope,
+        share=np.zeros((1, len(moments.start), len(moments.names))),
+        known=np.ones(1, dtype=bool),
     )
 
 
@@ -268,21 +283,6 @@ def _over_parts(
     lean = np.zeros(len(keys))
     lean[chosen] = 1 / len(chosen) if chosen else np.nan
     return parts.linear(lean[None], [kind]), lean @ per_part
-
-
-def _observed(effects: GroupTime, weights: Floats) -> Forms:
-    """The same average of the treated units' own outcomes."""
-    moments = effects.moments
-    slope = np.zeros((1, len(moments.start), len(moments.periods)))
-    for c in np.flatnonzero(weights):
-        start, period = effects.cells[c]
-        slope[0, np.searchsorted(moments.start, start), period] += weights[c]
-    return Forms(
-        names=("observed",),
-        slope=slope,
-        share=np.zeros((1, len(moments.start), len(moments.names))),
-        known=np.ones(1, dtype=bool),
-    )
 
 
 def _name(effects: GroupTime, kind: str, key: int) -> str:

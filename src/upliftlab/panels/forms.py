@@ -238,10 +238,11 @@ def _cluster_cov(forms: Forms, moments: PanelMoments, inference: Inference) -> F
         lonely = np.bincount(rows.cohort, minlength=len(moments.start)) < 2
         rest = rest / np.sqrt(np.where(spare > 0, spare, 1.0))[:, None, None]
     m, width = len(forms.names), len(moments.names)
-    psi = np.empty((len(rows.size), m, width))
+    psi, scale = np.empty((len(rows.size), m, width)), np.zeros((m, width))
     for s, weight in enumerate(moments.weight):
         own = np.flatnonzero(rows.cohort == s)
         moved = np.tensordot(rest[own], forms.slope[:, s] / weight, axes=(1, 1))
+        scale += (forms.slope[:, s] / weight) ** 2 @ (rest[own] ** 2).sum(axis=0)
         psi[own] = (
             moved.transpose(0, 2, 1) + rows.size[own, None, None] * forms.share[None, :, s]
         )
@@ -253,6 +254,10 @@ def _cluster_cov(forms: Forms, moments: PanelMoments, inference: Inference) -> F
         np.add.at(summed, cluster, flat)
         flat = summed * math.sqrt(groups / (groups - 1)) if small and groups > 1 else summed
     cov: Floats = flat.T @ flat
+    # Clusters that never move relative to themselves: what cancels leaves rounding.
+    still = np.diag(cov) <= 1e-24 * scale.ravel()
+    cov[still] = 0.0
+    cov[:, still] = 0.0
     touched = np.repeat((forms.slope[:, lonely] != 0).any(axis=(1, 2)), width)
     cov[touched, :] = np.nan
     cov[:, touched] = np.nan

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
 
 from upliftlab.errors import DefinitionError
+from upliftlab.plan.dated_rates import RATES, DatedRates, Since, dated_problems, since
 from upliftlab.plan.definition import (
     FROM_ORDERS,
     Amount,
@@ -92,6 +93,7 @@ class Arm(Definition):
         organic: Commission on sales from a creator's own traffic.
         ads: Commission on sales where paid ads promoted the creator's content.
         agency: Service fee of the creators' agency, on both.
+        rates: The same rates where they change over time, in order of time.
         note: For readers.
     """
 
@@ -106,7 +108,23 @@ class Arm(Definition):
     organic: Share | None = Field(default=None, examples=["20%"])
     ads: Share | None = Field(default=None, examples=["20%"])
     agency: Share | None = Field(default=None, examples=["3%"])
+    rates: tuple[DatedRates, ...] | None = None
     note: Remark = ""
+
+    def told(self, key: str) -> Rate | tuple[Since, ...] | None:
+        """One rate as the plan states it: for good, over time, or not at all."""
+        once: Rate | None = getattr(self, key)
+        return since(self.rates or (), key) or None if once is None else once
+
+    @model_validator(mode="after")
+    def _has_each_rate_once(self) -> Self:
+        owner = f"arms.{self.label}"
+        for key in RATES:
+            if getattr(self, key) is not None and since(self.rates or (), key):
+                raise DefinitionError.both_given(owner, key, f"rates.{key}")
+        for problem in dated_problems(owner, self.rates or ()):
+            raise problem
+        return self
 
     @model_validator(mode="after")
     def _needs_a_coupon_for_a_threshold(self) -> Self:

@@ -10,7 +10,7 @@ from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from upliftlab.errors import DefinitionError
 from upliftlab.plan.definition import FrozenDict
-from upliftlab.plan.quantities import parse_date
+from upliftlab.plan.quantities import parse_date, print_days
 from upliftlab.plan.words import ROLLOUT_DESIGNS
 
 KEYS = ("period", "observe", "announced", "ramp", "special_days", "waves")
@@ -69,6 +69,7 @@ def rollout_rules(
             ),
         )
     yield from _one_sided(valid)
+    yield from _dated(valid, str(design))
     if valid.get("kind") == "dual_commission":
         yield from _rates(valid)
 
@@ -106,7 +107,7 @@ def _one_sided(
     """A rate of one arm only would price the other at nothing."""
     arms = valid.get("arms") or ()
     for key in ("organic", "ads", "agency"):
-        silent = [arm for arm in arms if getattr(arm, key) is None]
+        silent = [arm for arm in arms if arm.told(key) is None]
         if key != "agency" and valid.get("kind") == "dual_commission":
             continue
         if silent and len(silent) < len(arms):
@@ -115,6 +116,25 @@ def _one_sided(
                 ("arms", label),
                 DefinitionError.missing_key(f"arms.{label}", key, "20%, or 0"),
             )
+
+
+def _dated(
+    valid: Mapping[str, Any], design: str
+) -> Iterator[tuple[tuple[str | int, ...], DefinitionError]]:
+    """Rates change over time only where waves are followed; control has no change."""
+    for arm in valid.get("arms") or ():
+        place = ("arms", arm.label, "rates")
+        if arm.rates and design != "staggered":
+            yield place, DefinitionError.needs_beside("rates", "design: staggered", design)
+        for row in arm.rates or () if arm.control else ():
+            if row.after is not None:
+                fix = "write start and a day: control has no change that time could count from"
+                yield (
+                    place,
+                    DefinitionError.unreadable(
+                        f"arms.{arm.label}.rates.after", print_days(row.after), fix
+                    ),
+                )
 
 
 def _no_money_per_unit(
@@ -151,17 +171,19 @@ def _shares(
 def _rates(
     valid: Mapping[str, Any],
 ) -> Iterator[tuple[tuple[str | int, ...], DefinitionError]]:
-    costs = valid.get("costs")
-    for arm in valid.get("arms") or ():
+    costs, data = valid.get("costs"), valid.get("data")
+    by_terms = data is not None and data.creator_terms is not None
+    arms = valid.get("arms") or ()
+    for arm in arms:
         for key in ("organic", "ads"):
-            if getattr(arm, key) is None:
+            if arm.told(key) is None and not by_terms:
                 yield (
                     ("arms", arm.label),
                     DefinitionError.missing_key(f"arms.{arm.label}", key, "20%"),
                 )
     for key in ("commission_organic", "commission_ads", "agency"):
         arm_key = key.removeprefix("commission_")
-        stated = any(getattr(arm, arm_key) is not None for arm in valid.get("arms") or ())
+        stated = any(arm.told(arm_key) is not None for arm in arms)
         if costs is not None and stated and getattr(costs, key) is not None:
             yield (
                 ("costs", key),

@@ -149,6 +149,8 @@ def _grain(written: Plan) -> Iterator[Finding]:
     if not isinstance(data, Mapping | Definition):
         return
     tables = _tables(data)
+    if {"panel", "simulate"} & tables:
+        tables -= {"creator_terms"}  # agreed rates stand beside either grain
     grains = {grain_of({table: _get(data, table)}) for table in tables}
     if len(grains) != 1:
         yield ("data",), DefinitionError.one_grain(sorted(tables - {"simulate"}))

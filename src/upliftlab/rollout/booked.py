@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from upliftlab.economics import Economics
 
     Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+    Bools = NDArray[np.bool_]
 
 SUMS = {
     "kept_sales": tuple(f"kept_{channel}" for channel in CHANNELS),
@@ -85,20 +87,40 @@ def measures_of(
     return tuple(found)
 
 
-def book(panel: Panel, measures: Sequence[Measure]) -> Panel:
+def book(
+    panel: Panel,
+    measures: Sequence[Measure],
+    *,
+    later: Sequence[Sequence[Measure]] = (),
+    epoch: Ints | None = None,
+) -> Panel:
     """Price every unit's period at the rates in force, shape [N, T, R].
 
     Treated units are paid at the new rates from their start on, everybody else at the old
     ones; an effect on this outcome is new prices on what happened less old prices on what
     would have happened.
+
+    Args:
+        panel: Components.
+        measures: What is booked, at the prices of the first epoch.
+        later: The same at those of further epochs, where new rates change over time.
+        epoch: Which epoch each unit's period is in, shape [N, T].
     """
-    before = _matrix(measures, panel.names, "before")
-    after = _matrix(measures, panel.names, "after")
+    before = prices_of(measures, panel.names, "before")
+    after = [prices_of(each, panel.names, "after") for each in (measures, *later)]
     booked = panel.y @ before.T
-    if not np.array_equal(before, after):
-        treated = np.arange(len(panel.periods))[None, :] >= panel.start[:, None]
-        booked[treated] = panel.y[treated] @ after.T
+    treated = treated_in(panel)
+    for j, prices in enumerate(after):
+        own = treated if epoch is None else treated & (epoch == j)
+        if not np.array_equal(before, prices):
+            booked[own] = panel.y[own] @ prices.T
     return panel.with_outcome(booked, [measure.name for measure in measures])
+
+
+def treated_in(panel: Panel) -> Bools:
+    """Which units are treated in which periods, shape [N, T]."""
+    found: Bools = np.arange(len(panel.periods))[None, :] >= panel.start[:, None]
+    return found
 
 
 _SHOWN = (
@@ -129,7 +151,8 @@ def _party(
     )
 
 
-def _matrix(measures: Sequence[Measure], names: Sequence[str], when: str) -> Floats:
+def prices_of(measures: Sequence[Measure], names: Sequence[str], when: str) -> Floats:
+    """Rates of each measure "before" or "after" the change, shape [R, K]."""
     out = np.zeros((len(measures), len(names)))
     for row, measure in enumerate(measures):
         for name, rate in getattr(measure, when).items():

@@ -11,7 +11,7 @@ import numpy as np
 from upliftlab.checks import FAIL, INFO, PASS, WARN
 from upliftlab.errors import DataError, DesignError
 from upliftlab.panels.factorial import several_changes
-from upliftlab.rollout.booked import book, measures_of
+from upliftlab.plan.dated_rates import RATES
 from upliftlab.rollout.question import Answered, Question
 from upliftlab.rollout.run import answer
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from upliftlab.economics import Economics
     from upliftlab.experiment import Experiment
     from upliftlab.plan.parts import Arm
-    from upliftlab.rollout.booked import Measure
     from upliftlab.stats.estimate import Estimate
     from upliftlab.stats.joint import Joint
 
@@ -133,6 +132,7 @@ def each_change(
                 economics=asked.economics,
                 progress=progress,
                 everybody=len(asked.panel.units),
+                epochs=asked.epochs,
             )
         )
     joint, together = _jointly(asked, labels)
@@ -182,13 +182,14 @@ def pairs_of(arms: tuple[Arm, ...], control: Arm) -> tuple[tuple[str, str, str],
     )
 
 
-def _changed(arm: Arm, control: Arm) -> Mapping[str, float]:
+def _changed(arm: Arm, control: Arm) -> Mapping[str, object]:
     """What an arm does differently from control, and how."""
-    return {
-        key: getattr(arm, key)
-        for key in PARTS
-        if getattr(arm, key) is not None and getattr(arm, key) != getattr(control, key)
-    }
+    found = {key: (_told(arm, key), _told(control, key)) for key in PARTS}
+    return {key: own for key, (own, other) in found.items() if own is not None and own != other}
+
+
+def _told(arm: Arm, key: str) -> object:
+    return arm.told(key) if key in RATES else getattr(arm, key)
 
 
 def _labels(asked: Question) -> NDArray[np.object_]:
@@ -203,7 +204,7 @@ def _labels(asked: Question) -> NDArray[np.object_]:
 def _jointly(asked: Question, labels: NDArray[np.object_]) -> tuple[Joint, list[Together]]:
     """All changes on booked money, and what two of them do together."""
     experiment = asked.experiment
-    measures = _measures(asked, experiment.treatments[0].label)
+    measures = asked.measures
     shown = [k for k, measure in enumerate(measures) if measure.name in SIDES]
     found = several_changes(
         _booked(asked, labels),
@@ -236,17 +237,14 @@ def _jointly(asked: Question, labels: NDArray[np.object_]) -> tuple[Joint, list[
     return joint, together
 
 
-def _measures(asked: Question, arm: str) -> tuple[Measure, ...]:
-    return measures_of(
-        asked.economics, asked.panel.names, arm=arm, control=asked.experiment.control.label
-    )
-
-
 def _booked(asked: Question, labels: NDArray[np.object_]) -> Panel:
-    """Everybody's money at the rates in force for them."""
-    panel, first = asked.panel, asked.experiment.treatments[0].label
-    out = book(panel, _measures(asked, first))
-    for arm in asked.experiment.treatments[1:]:
-        own = labels == arm.label
-        out.y[own] = book(panel.select(own), _measures(asked, arm.label)).y
-    return out
+    """Everybody's money at the rates in force for them, and one level of old ones."""
+    idle = asked.panel.start >= len(asked.panel.periods)
+    level = asked.ledger().level()
+    y = np.zeros((*asked.panel.shape[:2], len(asked.measures)))
+    for arm in asked.experiment.treatments:
+        mine = (labels == arm.label) | idle
+        plan = asked.experiment.replace(arms=(asked.experiment.control, arm))
+        one = replace(asked, experiment=plan, panel=asked.panel.select(mine))
+        y[mine] = one.ledger().column(level).y
+    return asked.panel.with_outcome(y, [measure.name for measure in asked.measures])

@@ -82,7 +82,8 @@ def count_clusters(effects: GroupTime) -> Counted:
         if period < start or not effects.forms.known[c]:
             continue
         own = int(np.searchsorted(moments.start, start))
-        pool = effects.forms.slope[c, :, period] < 0
+        pool = (effects.forms.slope[c] < 0).any(axis=1)
+        pool[own] = False
         carries[own] = True
         helps |= pool
         pools.append(_distinct(cluster[pool[cohort]]))

@@ -10,7 +10,6 @@ from upliftlab.errors import DataError, DesignError, UpliftlabError
 from upliftlab.panels.adjusted import adjusted
 from upliftlab.panels.aggregates import aggregate, event_time
 from upliftlab.panels.event_path import EventPath
-from upliftlab.panels.group_time import group_time
 from upliftlab.panels.honest import honest_interval, sensitivity
 from upliftlab.panels.imputation import imputation
 from upliftlab.panels.interaction_weighted import interaction_weighted
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from upliftlab.data.panel import Panel
+    from upliftlab.data.panel_moments import PanelMoments
     from upliftlab.panels.aggregates import Aggregate
     from upliftlab.panels.group_time import GroupTime
     from upliftlab.stats.joint import Joint
@@ -154,7 +154,11 @@ def _mass(effects: GroupTime) -> dict[int, float]:
 
 
 def without_of(
-    average: Aggregate, labels: Sequence[str], *, most: int = 12
+    average: Aggregate,
+    labels: Sequence[str],
+    *,
+    again: Callable[[GroupTime, PanelMoments], GroupTime],
+    most: int = 12,
 ) -> tuple[Without, ...]:
     """Leave out one cluster at a time, the most influential first.
 
@@ -164,6 +168,7 @@ def without_of(
     Args:
         average: The headline.
         labels: Name of every cluster.
+        again: Makes the same effects from other moments.
         most: Clusters to leave out.
 
     Returns:
@@ -175,7 +180,7 @@ def without_of(
     estimate = float(average.joint().value[0])
     ranked = np.argsort(-_moves(leave_one_out(scores)[:, 0], estimate), kind="stable")[:most]
     clusters = [int(rows.cluster[i]) for i in ranked]
-    left = np.array([_left(average, cluster) for cluster in clusters])
+    left = np.array([_left(average, cluster, again) for cluster in clusters])
     order = np.argsort(-_moves(left, estimate), kind="stable")
     return tuple(Without(label=labels[clusters[i]], profit=float(left[i])) for i in order)
 
@@ -205,17 +210,14 @@ def _moves(left: Floats, estimate: float) -> Floats:
     return moved
 
 
-def _left(average: Aggregate, cluster: int) -> float:
+def _left(
+    average: Aggregate, cluster: int, again: Callable[[GroupTime, PanelMoments], GroupTime]
+) -> float:
     """The headline as it would be had the cluster never been there."""
     effects = average.effects
     try:
-        again = group_time(
-            without_cluster(effects.moments, cluster),
-            control=effects.control,
-            base=effects.rule,
-            anticipation=effects.anticipation,
-        )
-        return float(aggregate(again).overall.value(again.moments)[0, 0])
+        found = again(effects, without_cluster(effects.moments, cluster))
+        return float(aggregate(found).overall.value(found.moments)[0, 0])
     except UpliftlabError:
         return float("nan")
 

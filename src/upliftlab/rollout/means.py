@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from upliftlab.estimators.effects import Effects
+from upliftlab.panels.aggregates import seen
 from upliftlab.panels.forms import Forms, cluster_gaps, cohort_df
+from upliftlab.rollout.rates import MARK
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,45 +19,107 @@ if TYPE_CHECKING:
     from upliftlab.panels.aggregates import Aggregate
 
     Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
 
 
-def observed_and_expected(average: Aggregate, *, arm: str, control: str) -> Effects:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Parts:
+    """Components whose price changes from epoch to epoch.
+
+    Attributes:
+        components: Their names.
+        epoch: Epoch of each cell of the effects, shape [C].
+        count: How many epochs there are.
+    """
+
+    components: tuple[str, ...]
+    epoch: Ints
+    count: int
+
+
+def observed_and_expected(
+    average: Aggregate, *, arm: str, control: str, parts: Parts | None = None
+) -> Effects:
     """Means per unit and period of the treated, observed and counterfactual.
 
     The counterfactual is observed less ATT, with the covariance of the two, so that prices of
     either arm can be put on either and the parts of profit add up.
 
+    Args:
+        average: Of group-time effects, with its weights per wave and period.
+        arm: What the treated got.
+        control: What they would have got.
+        parts: Components of which some epochs are priced apart: what each adds to the average.
+
     References:
         Callaway and Sant'Anna (2021), *Journal of Econometrics* 225(2), for the ATT.
     """
     moments = average.effects.moments
-    forms = Forms(
-        names=("observed", "effect"),
-        slope=np.concatenate([average.observed.slope, average.overall.slope]),
-        share=np.concatenate([average.observed.share, average.overall.share]),
-        known=np.concatenate([average.observed.known, average.overall.known]),
-    )
+    forms = _forms(average, parts)
     joint = forms.joint(moments)
-    width = len(moments.names)
+    width, many = len(moments.names), len(forms.names) // 2
     turn = np.array([[1.0, -1.0], [1.0, 0.0]])
-    value = joint.value.reshape(2, width)
+    value = joint.value.reshape(many, 2, width)
     # Rounding is no effect: a count that never moves has none.
-    value[1, np.abs(value[1]) <= 1e-12 * np.abs(value[0])] = 0.0
-    cov = joint.cov.reshape(2, width, 2, width)
-    pieces, piece_df = _pieces(forms, moments)
+    value[:, 1][np.abs(value[:, 1]) <= 1e-12 * np.abs(value[:, 0])] = 0.0
+    cov = joint.cov.reshape(many, 2, width, many, 2, width)
+    found, piece_df = _pieces(forms, moments)
+    pieces = found.reshape(-1, many, 2, width, many, 2, width)
+    names, at = _places(moments.names, parts)
     total = float(_unit_periods(average))
     return Effects(
         arms=(control, arm),
         control=control,
-        names=moments.names,
+        names=names,
         n=(round(total), round(total)),
-        mean=turn @ value,
-        cov=np.einsum("ai,ikjl,bj->akbl", turn, cov, turn),
+        mean=np.einsum("ai,jik->ajk", turn, value).reshape(2, -1)[:, at],
+        cov=_chosen(np.einsum("ai,xikyjl,bj->axkbyl", turn, cov, turn), at),
         df=np.full(2, np.nanmin(piece_df)),
-        pieces=np.einsum("ai,sikjl,bj->sakbl", turn, pieces, turn),
+        pieces=np.stack(
+            [
+                _chosen(np.einsum("ai,xikyjl,bj->axkbyl", turn, each, turn), at)
+                for each in pieces
+            ]
+        ),
         piece_df=piece_df,
         method="cohorts that switched against those that had not yet",
     )
+
+
+def _forms(average: Aggregate, parts: Parts | None) -> Forms:
+    """Observed and effect of the average, then what each epoch adds to both."""
+    found = [average.observed, average.overall]
+    for epoch in range(parts.count if parts else 0):
+        own = average.weights * (parts.epoch == epoch if parts else 1.0)
+        found += [
+            seen(average.effects, own),
+            average.effects.forms.linear(own[None], ["effect"]),
+        ]
+    return Forms(
+        names=tuple(f"{i}" for i in range(len(found))),
+        slope=np.concatenate([form.slope for form in found]),
+        share=np.concatenate([form.share for form in found]),
+        known=np.concatenate([form.known for form in found]),
+    )
+
+
+def _places(names: tuple[str, ...], parts: Parts | None) -> tuple[tuple[str, ...], list[int]]:
+    """Names of components and of their parts, and where they stand among all forms."""
+    width = len(names)
+    at = list(range(width))
+    more = (
+        [] if parts is None else [(c, j) for c in parts.components for j in range(parts.count)]
+    )
+    at += [(1 + j) * width + names.index(c) for c, j in more]
+    return (*names, *(f"{c}{MARK}{j}" for c, j in more)), at
+
+
+def _chosen(cov: Floats, at: list[int]) -> Floats:
+    """Keep some components of a covariance, shape [2, X, K, 2, X, K]."""
+    size = cov.shape[1] * cov.shape[2]
+    flat = cov.reshape(2, size, 2, size)
+    kept: Floats = flat[:, at][:, :, :, at]
+    return kept
 
 
 def _unit_periods(average: Aggregate) -> float:

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from upliftlab import pricing
 from upliftlab.data.panel import NEVER
 from upliftlab.data.panel_grain import DAYS, periods_of
 from upliftlab.data.prepared import Facts
 from upliftlab.errors import DataError
 from upliftlab.profit import Profit, assess
 from upliftlab.rollout.booked import measures_of, with_totals
+from upliftlab.rollout.ledgers import Ledger
+from upliftlab.rollout.rates import Epochs, economics_of, epochs_of, in_epoch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from numpy.typing import NDArray
 
     from upliftlab.checks import Check
@@ -30,9 +33,6 @@ if TYPE_CHECKING:
 QUARTER = 91
 """Days that the total of a roll-out to everybody speaks of."""
 
-TERMS = {"organic": "commission_organic", "ads": "commission_ads", "agency": "agency"}
-"""Key of an arm -> cost line whose rate it is."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Question:
@@ -42,6 +42,7 @@ class Question:
         experiment: The plan.
         panel: Units observed throughout, components with totals.
         economics: Lines and prices.
+        epochs: Which set of rates holds when.
         everybody: Units that a roll-out would reach where the plan does not say; those of the
             panel by default.
     """
@@ -49,6 +50,7 @@ class Question:
     experiment: Experiment
     panel: Panel
     economics: Economics
+    epochs: Epochs
     everybody: int | None = None
 
     @classmethod
@@ -58,18 +60,24 @@ class Question:
         panel: Panel,
         economics: Economics | None = None,
         everybody: int | None = None,
+        epochs: Epochs | None = None,
     ) -> Question:
         """Put a plan beside its panel; other prices than the plan's are a what-if.
+
+        Prices that change over time hang on parts by epoch; where the epochs are not those of
+        this plan and panel alone, as with several changes, they are handed over too.
 
         Raises:
             DataError: When no unit was observed throughout.
             DefinitionError: When plan and panel together cannot be priced.
         """
         panel = with_totals(whole(observed(experiment, panel)))
+        epochs = epochs or epochs_of(experiment, panel)
         return cls(
             experiment=experiment,
             panel=panel,
-            economics=economics or economics_of(experiment, panel),
+            economics=economics or economics_of(experiment, panel, epochs),
+            epochs=epochs,
             everybody=everybody,
         )
 
@@ -100,7 +108,23 @@ class Question:
     @property
     def measures(self) -> tuple[Measure, ...]:
         """What readers see over time, profit first."""
-        return measures_of(self.economics, self.panel.names, arm=self.arm, control=self.control)
+        return self.measured(in_epoch(self.economics, 0))
+
+    def measured(self, economics: Economics) -> tuple[Measure, ...]:
+        """The same at other prices."""
+        return measures_of(economics, self.panel.names, arm=self.arm, control=self.control)
+
+    def ledger(
+        self, measures: Callable[[Economics], Sequence[Measure]] | None = None
+    ) -> Ledger:
+        """Book measures at the rates in force; what readers see unless said."""
+        return Ledger.of(
+            self.panel,
+            self.economics,
+            self.epochs,
+            anticipation=self.periods(self.experiment.announced),
+            measures=measures or self.measured,
+        )
 
     def price(self, effects: Effects) -> Profit:
         """Price observed and expected means; the total is a quarter of everybody."""
@@ -177,23 +201,9 @@ def observed(experiment: Experiment, panel: Panel) -> Panel:
         y=panel.y[:, first:end],
         periods=panel.periods[first:end],
         start=moved,
+        terms=None if panel.terms is None else panel.terms[:, first:end],
         notes=(*panel.notes, note),
     )
-
-
-def economics_of(experiment: Experiment, panel: Panel) -> Economics:
-    """Price the components by the plan's costs and the rates of its arms."""
-    terms = {
-        line: {arm.label: float(getattr(arm, key)) for arm in experiment.arms}
-        for key, line in TERMS.items()
-        if all(getattr(arm, key) is not None for arm in experiment.arms)
-    }
-    contact = {
-        arm.label: float(arm.contact.minor)
-        for arm in experiment.arms
-        if arm.contact is not None
-    }
-    return pricing.build(experiment.costs, components=panel.names, contact=contact, terms=terms)
 
 
 def facts_of(panel: Panel, arm: str, control: str) -> Facts:

@@ -12,6 +12,7 @@ from upliftlab.components import CHANNELS
 from upliftlab.economics import MERCHANT
 from upliftlab.rollout.answer import Channel, Part
 from upliftlab.rollout.booked import SUMS
+from upliftlab.rollout.rates import part_of
 from upliftlab.rollout.reassigned import is_reassigned, one_sided, without_range
 
 if TYPE_CHECKING:
@@ -124,7 +125,8 @@ def rates_of(
     """Rates at which extra profit is 0, each alone, at the behaviour that was measured.
 
     Profit is linear in a rate c on base b: with V the profit at today's rate c0,
-    c* = c0 + V / b; Fieller's set (Fieller 1954).
+    c* = c0 + V / b; Fieller's set (Fieller 1954). Where the rate changes over time, c* is the
+    one rate which, held throughout, would leave no extra profit.
     """
     found = []
     for name, label in RATES.items():
@@ -132,11 +134,8 @@ def rates_of(
         if line is None or line.status == "measured":
             continue
         terms = line.terms(MERCHANT, profit.arm)
-        now = -next(iter(terms.values()), 0.0)
         base = dict.fromkeys(terms, 1.0)
-        top = _profit_row(effects, economics, profit.arm) + now * effects.weights(
-            {profit.arm: base}
-        )
+        top = _profit_row(effects, economics, profit.arm) - effects.weights({profit.arm: terms})
         joint = effects.linear(np.stack([top, effects.weights({profit.arm: base})]), ["v", "b"])
         rate = joint.ratio("v", "b", name=label, level=level)
         found.append(without_range(rate) if is_reassigned(profit) else rate)
@@ -196,7 +195,7 @@ def _adds_up(effects: Effects, total: str, channels: list[str]) -> bool:
 
 def _part_of(component: str) -> tuple[str, str]:
     for channel, words in PARTS.items():
-        if component.endswith(channel):
+        if part_of(component)[0].endswith(channel):
             return words
     if component == "ad_spend":
         return "ad_spend", "more or less spent on ads"

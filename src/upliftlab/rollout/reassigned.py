@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from upliftlab.economics import MERCHANT
 from upliftlab.panels.randomisation import ADDITIVITY, roll_out
 from upliftlab.profit import merchant_lines
-from upliftlab.rollout.booked import Measure, book
+from upliftlab.rollout.booked import Measure
 from upliftlab.rollout.counted import count_clusters
 from upliftlab.stats.estimate import NAN
 
 if TYPE_CHECKING:
     from upliftlab.data.panel import Panel
-    from upliftlab.economics import Terms
+    from upliftlab.economics import Economics, Terms
     from upliftlab.panels.group_time import GroupTime
     from upliftlab.panels.resampled import Resampled
     from upliftlab.profit import Profit
@@ -170,24 +170,30 @@ def _replaced(estimate: Estimate, again: Estimate) -> Estimate:
 
 def _sides(asked: Question) -> Panel:
     """What every side and profit less the hurdle are per unit and period, as booked."""
-    economics, arm, control = asked.economics, asked.arm, asked.control
+    return asked.ledger(lambda economics: _measured(asked, economics)).column()
+
+
+def _measured(asked: Question, economics: Economics) -> list[Measure]:
+    arm, control = asked.arm, asked.control
     rows = {
         f"party:{party}": (economics.price(party, control), economics.price(party, arm))
         for party in economics.parties()
     }
     hurdle = float(asked.experiment.decide.iroi_at_least)
-    rows["over hurdle"] = (_over(asked, control, hurdle), _over(asked, arm, hurdle))
-    measures = [
+    rows["over hurdle"] = (
+        _over(economics, control, hurdle),
+        _over(economics, arm, hurdle),
+    )
+    return [
         Measure(name=name, label=name, is_money=True, before=before, after=after)
         for name, (before, after) in rows.items()
     ]
-    return book(asked.panel, measures)
 
 
-def _over(asked: Question, arm: str, hurdle: float) -> Terms:
+def _over(economics: Economics, arm: str, hurdle: float) -> Terms:
     """Price of profit less the hurdle on campaign money, in one arm."""
-    out = dict(asked.economics.price(MERCHANT, arm))
-    for line in merchant_lines(asked.economics):
+    out = dict(economics.price(MERCHANT, arm))
+    for line in merchant_lines(economics):
         if line.is_campaign:
             for name, rate in line.terms(MERCHANT, arm).items():
                 out[name] = out.get(name, 0.0) + hurdle * rate

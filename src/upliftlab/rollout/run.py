@@ -11,13 +11,15 @@ from upliftlab.errors import DesignError
 from upliftlab.panels.aggregates import aggregate
 from upliftlab.panels.group_time import group_time
 from upliftlab.plan.currencies import currency_of
+from upliftlab.rollout.agreed import rate_checks
 from upliftlab.rollout.answer import Opinion, Rollout, Stretch
-from upliftlab.rollout.booked import book
 from upliftlab.rollout.counted import count_clusters
 from upliftlab.rollout.doubt import honesty_of, opinions_of, without_of
-from upliftlab.rollout.means import observed_and_expected
+from upliftlab.rollout.ledgers import MOVED
+from upliftlab.rollout.means import Parts, observed_and_expected
 from upliftlab.rollout.on_off import switched
-from upliftlab.rollout.question import Answered, Question, economics_of, facts_of
+from upliftlab.rollout.question import Answered, Question, facts_of
+from upliftlab.rollout.rates import part_of
 from upliftlab.rollout.reasons import explained
 from upliftlab.rollout.reassigned import by_reassignment, with_one_law
 from upliftlab.rollout.region_times import (
@@ -45,8 +47,10 @@ if TYPE_CHECKING:
     from upliftlab.estimators.effects import Effects
     from upliftlab.experiment import Experiment
     from upliftlab.panels.aggregates import Aggregate
+    from upliftlab.panels.group_time import GroupTime
     from upliftlab.panels.synthetic_effect import SyntheticEffect
     from upliftlab.profit import Profit
+    from upliftlab.rollout.rates import Epochs
 
 UNWEIGHTED = (
     "The picture compares regions unweighted; the headline weighs them to move as the "
@@ -63,6 +67,7 @@ def answer(
     economics: Economics | None = None,
     progress: Callable[[str], None] | None = None,
     everybody: int | None = None,
+    epochs: Epochs | None = None,
 ) -> Answered:
     """Answer a plan whose units switched in waves, by region, or on and off.
 
@@ -72,6 +77,8 @@ def answer(
         economics: Other prices than the plan's: what-if.
         progress: Called with the name of each step.
         everybody: Units that a roll-out would reach, where the panel holds only some of them.
+        epochs: Which set of rates holds when, where ``economics`` speaks of other epochs than
+            this plan's own.
 
     Raises:
         DesignError: When the panel allows no comparison.
@@ -81,14 +88,14 @@ def answer(
     tell = progress or (lambda _: None)
     if experiment.design == "switchback":
         return switched(experiment, panel, economics=economics, progress=progress)
-    asked = Question.of(experiment, panel, economics, everybody)
+    asked = Question.of(experiment, panel, economics, everybody, epochs)
     tell("estimating")
     ahead = asked.periods(experiment.announced)
     effects, weighted = _means(asked, ahead)
     tell("pricing")
     profit = asked.price(effects)
-    booked = book(asked.panel, asked.measures)
-    alone = aggregate(group_time(booked.component("profit"), anticipation=ahead))
+    booked = asked.ledger().column()
+    alone = aggregate(asked.ledger().only().effects())
     if experiment.design == "staggered":
         _refuse_two_answers(profit, alone)
     tell("doubting")
@@ -106,7 +113,24 @@ def _means(asked: Question, ahead: int) -> tuple[Effects, SyntheticEffect | None
             anticipation=ahead,
         )
     average = aggregate(group_time(asked.panel, anticipation=ahead))
-    return observed_and_expected(average, arm=asked.arm, control=asked.control), None
+    parts = _parts(asked, average.effects)
+    return (
+        observed_and_expected(average, arm=asked.arm, control=asked.control, parts=parts),
+        None,
+    )
+
+
+def _parts(asked: Question, effects: GroupTime) -> Parts | None:
+    """Components that are priced epoch by epoch, and the epoch of each effect."""
+    named = {part_of(name) for name in asked.economics.components()}
+    dated = tuple(sorted(base for base in {b for b, j in named if j is not None}))
+    if not dated:
+        return None
+    return Parts(
+        components=dated,
+        epoch=np.array([asked.epochs.at_cell(*cell) for cell in effects.cells]),
+        count=asked.epochs.count,
+    )
 
 
 def _answered(
@@ -128,7 +152,7 @@ def _answered(
     honesty, path = honesty_of(alone.effects, threshold=threshold, level=asked.level)
     if weighted is not None:
         honesty = tuple(replace(h, note=f"{PLAINLY} {h.note}".strip()) for h in honesty)
-    over_time = _over_time(asked, booked, alone, profit, weighted)
+    over_time = _over_time(asked, alone, profit, weighted)
     profit = _summed_up(profit, over_time)
     rollout = explained(
         over_time,
@@ -153,6 +177,7 @@ def _answered(
             honesty=honesty,
             channels=rollout.channels,
             money=float(currency_of(asked.experiment.currency).scale),
+            more=rate_checks(asked.experiment, asked.panel, asked.epochs),
         ),
         rollout=rollout,
     )
@@ -160,7 +185,6 @@ def _answered(
 
 def _over_time(
     asked: Question,
-    booked: Panel,
     alone: Aggregate,
     profit: Profit,
     weighted: SyntheticEffect | None,
@@ -176,10 +200,10 @@ def _over_time(
         clusters=(counted.switched, counted.never or counted.pool),
         waves=waves_of(alone.effects, asked.level),
         stretches=stretches_of(alone.effects, ramp, asked.level),
-        paths=paths_of(group_time(booked, anticipation=ahead), asked.measures, asked.level),
+        paths=paths_of(asked.ledger().effects(), asked.measures, asked.level),
         cells=cells_of(alone.effects, asked.level),
         pay_back=pay_back(alone.effects, asked.level),
-        without=without_of(alone, cluster_labels(panel)),
+        without=without_of(alone, cluster_labels(panel), again=asked.ledger().only().again),
         notes=tuple(dict.fromkeys((*alone.effects.notes, *filter(None, [alone.note])))),
     )
     if weighted is not None:
@@ -210,6 +234,8 @@ def _opinions(
     """The headline first, then what other methods say."""
     ahead = alone.effects.anticipation
     others = opinions_of(one, alone, anticipation=ahead, level=asked.level)
+    if asked.ledger().only().moves:
+        others = (others[0], *(replace(o, note=_also(o.note, MOVED)) for o in others[1:]))
     if asked.experiment.design != "geo":
         return others
     headline = Opinion(
@@ -220,6 +246,10 @@ def _opinions(
     plain = replace(others[0], label="regions that switched against those that had not yet")
     regions = region_opinions(one, anticipation=ahead, level=asked.level)
     return (headline, *regions, plain, *others[1:])
+
+
+def _also(*notes: str) -> str:
+    return "; ".join(filter(None, notes))
 
 
 def _hurdle(profit: Profit, worth_it: float) -> float:
@@ -270,4 +300,4 @@ def _refuse_two_answers(profit: Profit, alone: Aggregate) -> None:
         )
 
 
-__all__ = ["Answered", "answer", "economics_of"]
+__all__ = ["Answered", "answer"]

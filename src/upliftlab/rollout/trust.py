@@ -48,6 +48,7 @@ def rollout_checks(
     honesty: Sequence[Honesty],
     channels: Sequence[Channel],
     money: float,
+    more: Sequence[Check] = (),
 ) -> tuple[Check, ...]:
     """Run every check that a roll-out allows, failed ones first.
 
@@ -60,8 +61,10 @@ def rollout_checks(
         honesty: Sensitivity to trends.
         channels: Where sales went.
         money: Minor units in one main unit.
+        more: Further checks, to be sorted among these.
     """
     found = [
+        *more,
         _pre_trend(path, effects, honesty, experiment),
         _slopes(path, experiment, money),
         placebo_in_time(booked, effects, experiment),
