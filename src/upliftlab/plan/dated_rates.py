@@ -97,7 +97,8 @@ def dated_problems(owner: str, rows: Sequence[DatedRates]) -> Iterator[Definitio
 def _overlaps(before: DatedRates, row: DatedRates) -> bool:
     if row.after is not None:
         return row.after <= (before.after or 0)
-    return any(day is not None and row.start <= day for day in (before.start, before.end))
+    ends = [day for day in (before.start, before.end) if day is not None]
+    return row.start is not None and any(row.start <= day for day in ends)
 
 
 def since(rows: Sequence[DatedRates], key: str) -> tuple[Since, ...]:

@@ -6,7 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING
 
-from upliftlab.report import names, words
+from upliftlab.report import names, over_time_words, words
 from upliftlab.report.first_screen import has_rollout
 from upliftlab.report.numbers import NONE, percent, spaced
 from upliftlab.report.parts import Section, table
@@ -105,11 +105,10 @@ def _rates(analysis: Analysis) -> Table:
         (
             called[arm.label],
             arm.label,
-            *(NONE if rate is None else percent(float(rate), signed=False)
-              for rate in (arm.organic, arm.ads, arm.agency)),
+            *(over_time_words.rate_told(arm, key) for key in over_time_words.RATES),
         )
         for arm in analysis.experiment.arms
-    ]  # fmt: skip
+    ]
     heads = ("arm", "label in the data", "organic", "ads", "agency")
     return table("Arms and their rates", heads, rows, text=2)
 

@@ -289,13 +289,17 @@ def _rates_rows(analysis: Analysis, rollout: Rollout) -> list[tuple[str, ...]]:
     one = f"{symbol(analysis.experiment.currency)}1"
     rows: list[tuple[str, ...]] = []
     for each in rollout.rates:
-        now = getattr(arm, each.name, None) if each.name in over_time_words.RATES else None
+        now = NONE
+        if each.name in over_time_words.RATES:
+            now = over_time_words.rate_told(arm, each.name)
         shown = shown_number(each, signed=False, scale=100, unit=" %")
         label = over_time_words.RATES.get(each.name, each.name.replace("_", " "))
+        if arm.rates and getattr(arm, each.name, None) is None:
+            label = f"{label}, held throughout"
         rows.append(
             (
                 f"profit is 0 at: {label}",
-                NONE if now is None else percent(float(now), signed=False),
+                now,
                 percent(each.estimate, signed=False) if shown.value else NONE,
                 shown.interval or shown.note,
             )

@@ -11,6 +11,7 @@ from upliftlab.report.numbers import NONE, count, money, percent, shown_money
 if TYPE_CHECKING:
     from upliftlab.analysis import Analysis
     from upliftlab.experiment import Experiment
+    from upliftlab.plan.parts import Arm
     from upliftlab.rollout.answer import Honesty, Rollout, Wave
     from upliftlab.stats.estimate import Estimate
 
@@ -155,6 +156,24 @@ def near_rates(
     return sorted(found, key=order)
 
 
+def rate_told(arm: Arm, key: str) -> str:
+    """Print a rate of an arm, and from when on it is another one.
+
+    Examples:
+        >>> from upliftlab.plan.parts import Arm
+        >>> rows = [{"ads": "8%"}, {"after": "3 weeks", "ads": "12%"}]
+        >>> rate_told(Arm(label="dual", rates=rows), "ads")
+        '8 %, 21 days after the change 12 %'
+    """
+    told = arm.told(key)
+    if not isinstance(told, tuple):
+        return NONE if told is None else percent(float(told), signed=False)
+    return ", ".join(
+        f"{_opened(opened)} {percent(float(rate), signed=False)}".strip()
+        for opened, _, rate in told
+    )
+
+
 def rate_text(found: tuple[str, float, float, Estimate]) -> str:
     """Say one break-even rate as a condition."""
     name, now, at, _ = found
@@ -224,6 +243,12 @@ def short_period(label: str) -> str:
     except ValueError:
         return label
     return f"{day.day} {day:%b}"
+
+
+def _opened(text: str) -> str:
+    """When a rate begins: "from 31 Aug", or as it is."""
+    day = short_period(text)
+    return text if day == text else f"from {day}"
 
 
 def _switched(experiment: Experiment) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from upliftlab.data.panel import Panel
     from upliftlab.experiment import Experiment
-    from upliftlab.rollout.rates import Epochs
+    from upliftlab.rollout.rates import Tariffs
 
     Floats = NDArray[np.float64]
 
@@ -26,16 +26,16 @@ EXACT = 1e-6
 """Rates that differ by less are the same: a hundredth of a basis point."""
 
 
-def rate_checks(experiment: Experiment, panel: Panel, epochs: Epochs) -> tuple[Check, ...]:
+def rate_checks(experiment: Experiment, panel: Panel, tariffs: Tariffs) -> tuple[Check, ...]:
     """Compare the plan's rates with creator_terms, and name periods of two rates."""
-    found = [_within(experiment, epochs), _compared(experiment, panel)]
+    found = [_within(experiment, tariffs), _compared(experiment, panel)]
     return tuple(check for check in found if check is not None)
 
 
-def _within(experiment: Experiment, epochs: Epochs) -> Check | None:
-    if not epochs.uneven:
+def _within(experiment: Experiment, tariffs: Tariffs) -> Check | None:
+    if not tariffs.uneven:
         return None
-    many = len(epochs.uneven)
+    many = len(tariffs.uneven)
     word = f"{many} {experiment.period}{'' if many == 1 else 's'}"
     it = "it counts" if many == 1 else "they count"
     its = "its" if many == 1 else "their"
@@ -43,7 +43,7 @@ def _within(experiment: Experiment, epochs: Epochs) -> Check | None:
         name="rates_within_period",
         verdict=INFO,
         message=(
-            f"Rates change within {word} ({', '.join(epochs.uneven)}): {it} at the average "
+            f"Rates change within {word} ({', '.join(tariffs.uneven)}): {it} at the average "
             f"over {its} days, exact where sales are even over them."
         ),
         value=float(many),
@@ -71,7 +71,7 @@ def _compared(experiment: Experiment, panel: Panel) -> Check | None:
         k = AGREED.index(key)
         gap = np.abs(panel.terms[:, :, k] - grid)
         wrong[:, :, k] = ~(gap <= EXACT)
-    units: NDArray[np.bool_] = wrong.any(axis=2).any(axis=1)
+    units = wrong.reshape(len(wrong), -1).max(axis=1)
     many, total, word = int(units.sum()), len(units), experiment.unit
     if not many:
         return Check(

@@ -92,7 +92,7 @@ def book(
     measures: Sequence[Measure],
     *,
     later: Sequence[Sequence[Measure]] = (),
-    epoch: Ints | None = None,
+    tariff: Ints | None = None,
 ) -> Panel:
     """Price every unit's period at the rates in force, shape [N, T, R].
 
@@ -102,16 +102,16 @@ def book(
 
     Args:
         panel: Components.
-        measures: What is booked, at the prices of the first epoch.
-        later: The same at those of further epochs, where new rates change over time.
-        epoch: Which epoch each unit's period is in, shape [N, T].
+        measures: What is booked, at the prices of the first tariff.
+        later: The same at those of further tariffs, where new rates change over time.
+        tariff: Which tariff each unit's period is in, shape [N, T].
     """
     before = prices_of(measures, panel.names, "before")
     after = [prices_of(each, panel.names, "after") for each in (measures, *later)]
     booked = panel.y @ before.T
     treated = treated_in(panel)
     for j, prices in enumerate(after):
-        own = treated if epoch is None else treated & (epoch == j)
+        own = treated if tariff is None else treated & (tariff == j)
         if not np.array_equal(before, prices):
             booked[own] = panel.y[own] @ prices.T
     return panel.with_outcome(booked, [measure.name for measure in measures])

@@ -132,7 +132,7 @@ def each_change(
                 economics=asked.economics,
                 progress=progress,
                 everybody=len(asked.panel.units),
-                epochs=asked.epochs,
+                tariffs=asked.tariffs,
             )
         )
     joint, together = _jointly(asked, labels)

@@ -10,6 +10,7 @@ from upliftlab.errors import DataError, DesignError, UpliftlabError
 from upliftlab.panels.adjusted import adjusted
 from upliftlab.panels.aggregates import aggregate, event_time
 from upliftlab.panels.event_path import EventPath
+from upliftlab.panels.group_time import group_time
 from upliftlab.panels.honest import honest_interval, sensitivity
 from upliftlab.panels.imputation import imputation
 from upliftlab.panels.interaction_weighted import interaction_weighted
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from upliftlab.stats.joint import Joint
 
     Floats = NDArray[np.float64]
+    Again = Callable[[GroupTime, PanelMoments], GroupTime]
 
 MOST_BEFORE = 6
 """Periods before the base that sensitivity to trends looks back on."""
@@ -157,7 +159,7 @@ def without_of(
     average: Aggregate,
     labels: Sequence[str],
     *,
-    again: Callable[[GroupTime, PanelMoments], GroupTime],
+    again: Again | None = None,
     most: int = 12,
 ) -> tuple[Without, ...]:
     """Leave out one cluster at a time, the most influential first.
@@ -168,7 +170,7 @@ def without_of(
     Args:
         average: The headline.
         labels: Name of every cluster.
-        again: Makes the same effects from other moments.
+        again: Makes the same effects from other moments; by the headline's rules unless said.
         most: Clusters to leave out.
 
     Returns:
@@ -210,16 +212,23 @@ def _moves(left: Floats, estimate: float) -> Floats:
     return moved
 
 
-def _left(
-    average: Aggregate, cluster: int, again: Callable[[GroupTime, PanelMoments], GroupTime]
-) -> float:
+def _left(average: Aggregate, cluster: int, again: Again | None) -> float:
     """The headline as it would be had the cluster never been there."""
     effects = average.effects
     try:
-        found = again(effects, without_cluster(effects.moments, cluster))
+        found = (again or _again)(effects, without_cluster(effects.moments, cluster))
         return float(aggregate(found).overall.value(found.moments)[0, 0])
     except UpliftlabError:
         return float("nan")
+
+
+def _again(effects: GroupTime, moments: PanelMoments) -> GroupTime:
+    return group_time(
+        moments,
+        control=effects.control,
+        base=effects.rule,
+        anticipation=effects.anticipation,
+    )
 
 
 def _methods(

@@ -12,7 +12,7 @@ from upliftlab.data.panel_moments import PanelMoments
 from upliftlab.panels.forms import Forms
 from upliftlab.panels.group_time import GroupTime, group_time
 from upliftlab.rollout.booked import book, prices_of, treated_in
-from upliftlab.rollout.rates import in_epoch
+from upliftlab.rollout.rates import in_tariff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from upliftlab.data.panel import Panel
     from upliftlab.economics import Economics
     from upliftlab.rollout.booked import Measure
-    from upliftlab.rollout.rates import Epochs
+    from upliftlab.rollout.rates import Tariffs
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -35,7 +35,7 @@ MOVED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ledger:
-    """Measures at the prices of every epoch, and when each holds.
+    """Measures at the prices of every tariff, and when each holds.
 
     An effect on money is new prices on what happened less old prices *of the same period* on
     what would have happened. Where old prices do not change that is the effect on one booked
@@ -45,14 +45,14 @@ class Ledger:
 
     Attributes:
         panel: Components.
-        by_epoch: The measures at the prices of each epoch.
-        epochs: Which epoch holds when.
+        by_tariff: The measures at the prices of each tariff.
+        tariffs: Which tariff holds when.
         anticipation: Periods in which the change was known before it.
     """
 
     panel: Panel
-    by_epoch: tuple[tuple[Measure, ...], ...]
-    epochs: Epochs
+    by_tariff: tuple[tuple[Measure, ...], ...]
+    tariffs: Tariffs
     anticipation: int
 
     @classmethod
@@ -60,33 +60,35 @@ class Ledger:
         cls,
         panel: Panel,
         economics: Economics,
-        epochs: Epochs,
+        tariffs: Tariffs,
         *,
         anticipation: int,
         measures: Callable[[Economics], Sequence[Measure]],
     ) -> Ledger:
-        """Write measures at the prices of every epoch."""
+        """Write measures at the prices of every tariff."""
         return cls(
             panel=panel,
-            by_epoch=tuple(
-                tuple(measures(in_epoch(economics, j))) for j in range(epochs.count)
+            by_tariff=tuple(
+                tuple(measures(in_tariff(economics, j))) for j in range(tariffs.count)
             ),
-            epochs=epochs,
+            tariffs=tariffs,
             anticipation=anticipation,
         )
 
     def only(self, count: int = 1) -> Ledger:
         """Keep the first measures."""
-        return replace(self, by_epoch=tuple(each[:count] for each in self.by_epoch))
+        return replace(self, by_tariff=tuple(each[:count] for each in self.by_tariff))
 
     @property
     def before(self) -> Floats:
-        """Old prices by epoch, shape [J, R, K]."""
-        return np.stack([prices_of(each, self.panel.names, "before") for each in self.by_epoch])
+        """Old prices by tariff, shape [J, R, K]."""
+        return np.stack(
+            [prices_of(each, self.panel.names, "before") for each in self.by_tariff]
+        )
 
     @property
     def moves(self) -> bool:
-        """Whether old prices change from epoch to epoch."""
+        """Whether old prices change from tariff to tariff."""
         before = self.before
         return not bool((before == before[0]).all())
 
@@ -99,18 +101,20 @@ class Ledger:
         Args:
             level: Old prices to book at in place of their average, shape [R, K].
         """
-        first, *later = self.by_epoch
+        first, *later = self.by_tariff
         if not self.moves:
-            return book(self.panel, first, later=later, epoch=self._epoch())
+            return book(self.panel, first, later=later, tariff=self._tariff())
         before = self.before
-        own = self._epoch()
+        own = self._tariff()
         treated = treated_in(self.panel) & (self.panel.start > 0)[:, None]
         if level is None:
             level = self.level()
-        after = np.stack([prices_of(each, self.panel.names, "after") for each in self.by_epoch])
+        after = np.stack(
+            [prices_of(each, self.panel.names, "after") for each in self.by_tariff]
+        )
         booked = self.panel.y @ level.T
         expected = self.panel.y - self._effects()
-        for j in range(self.epochs.count):
+        for j in range(self.tariffs.count):
             at = treated & (own == j)
             booked[at] = self.panel.y[at] @ after[j].T - expected[at] @ (before[j] - level).T
         always = treated_in(self.panel) & ~treated
@@ -122,7 +126,7 @@ class Ledger:
         treated = treated_in(self.panel) & (self.panel.start > 0)[:, None]
         weight = np.where(treated, self.panel.weight[:, None], 0.0)
         mass = np.bincount(
-            self._epoch().ravel(), weights=weight.ravel(), minlength=self.epochs.count
+            self._tariff().ravel(), weights=weight.ravel(), minlength=self.tariffs.count
         )
         averaged: Floats = np.tensordot(mass / mass.sum(), self.before, 1)
         return averaged
@@ -135,17 +139,17 @@ class Ledger:
         _, first, book_of = np.unique(
             before.reshape(len(before), -1), axis=0, return_index=True, return_inverse=True
         )
-        own, length = self._epoch(), len(self.panel.periods)
+        own, length = self._tariff(), len(self.panel.periods)
         books = []
         for j in first:
             old = [
                 tuple(
                     replace(m, before=b.before)
-                    for m, b in zip(each, self.by_epoch[j], strict=True)
+                    for m, b in zip(each, self.by_tariff[j], strict=True)
                 )
-                for each in self.by_epoch
+                for each in self.by_tariff
             ]
-            books.append(book(self.panel, old[0], later=old[1:], epoch=own))
+            books.append(book(self.panel, old[0], later=old[1:], tariff=own))
         start = self.panel.start
         late = (start >= length) & (start < NEVER)
         whole = replace(
@@ -169,8 +173,8 @@ class Ledger:
         code = np.unique(before.reshape(len(before), -1), axis=0, return_inverse=True)[1]
         return self._lifted(moments, code.reshape(-1), books)
 
-    def _epoch(self) -> Ints:
-        return self.epochs.of_units(self.panel)
+    def _tariff(self) -> Ints:
+        return self.tariffs.of_units(self.panel)
 
     def _effects(self) -> Floats:
         """Group-time effects on components of each treated unit's period, shape [N, T, K]."""
@@ -193,7 +197,7 @@ class Ledger:
         slope = np.zeros(shape)
         share = np.zeros((*shape[:2], len(moments.names)))
         for c, cell in enumerate(plain.cells):
-            i = int(book_of[self.epochs.at_cell(*cell)])
+            i = int(book_of[self.tariffs.at_cell(*cell)])
             slope[c, :, i * length : (i + 1) * length] = plain.forms.slope[c]
             share[c] = by_book[i].forms.share[c]
         return replace(

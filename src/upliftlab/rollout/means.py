@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Parts:
-    """Components whose price changes from epoch to epoch.
+    """Components whose price changes from tariff to tariff.
 
     Attributes:
         components: Their names.
-        epoch: Epoch of each cell of the effects, shape [C].
-        count: How many epochs there are.
+        tariff: Tariff of each cell of the effects, shape [C].
+        count: How many tariffs there are.
     """
 
     components: tuple[str, ...]
-    epoch: Ints
+    tariff: Ints
     count: int
 
 
@@ -49,7 +49,7 @@ def observed_and_expected(
         average: Of group-time effects, with its weights per wave and period.
         arm: What the treated got.
         control: What they would have got.
-        parts: Components of which some epochs are priced apart: what each adds to the average.
+        parts: Components of which some tariffs are priced apart: what each adds to the average.
 
     References:
         Callaway and Sant'Anna (2021), *Journal of Econometrics* 225(2), for the ATT.
@@ -87,10 +87,10 @@ def observed_and_expected(
 
 
 def _forms(average: Aggregate, parts: Parts | None) -> Forms:
-    """Observed and effect of the average, then what each epoch adds to both."""
+    """Observed and effect of the average, then what each tariff adds to both."""
     found = [average.observed, average.overall]
-    for epoch in range(parts.count if parts else 0):
-        own = average.weights * (parts.epoch == epoch if parts else 1.0)
+    for tariff in range(parts.count if parts else 0):
+        own = average.weights * (parts.tariff == tariff if parts else 1.0)
         found += [
             seen(average.effects, own),
             average.effects.forms.linear(own[None], ["effect"]),

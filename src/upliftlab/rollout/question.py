@@ -15,7 +15,7 @@ from upliftlab.errors import DataError
 from upliftlab.profit import Profit, assess
 from upliftlab.rollout.booked import measures_of, with_totals
 from upliftlab.rollout.ledgers import Ledger
-from upliftlab.rollout.rates import Epochs, economics_of, epochs_of, in_epoch
+from upliftlab.rollout.rates import Tariffs, economics_of, in_tariff, tariffs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ class Question:
         experiment: The plan.
         panel: Units observed throughout, components with totals.
         economics: Lines and prices.
-        epochs: Which set of rates holds when.
+        tariffs: Which set of rates holds when.
         everybody: Units that a roll-out would reach where the plan does not say; those of the
             panel by default.
     """
@@ -50,7 +50,7 @@ class Question:
     experiment: Experiment
     panel: Panel
     economics: Economics
-    epochs: Epochs
+    tariffs: Tariffs
     everybody: int | None = None
 
     @classmethod
@@ -60,11 +60,11 @@ class Question:
         panel: Panel,
         economics: Economics | None = None,
         everybody: int | None = None,
-        epochs: Epochs | None = None,
+        tariffs: Tariffs | None = None,
     ) -> Question:
         """Put a plan beside its panel; other prices than the plan's are a what-if.
 
-        Prices that change over time hang on parts by epoch; where the epochs are not those of
+        Prices that change over time hang on parts by tariff; where the tariffs are not those of
         this plan and panel alone, as with several changes, they are handed over too.
 
         Raises:
@@ -72,12 +72,12 @@ class Question:
             DefinitionError: When plan and panel together cannot be priced.
         """
         panel = with_totals(whole(observed(experiment, panel)))
-        epochs = epochs or epochs_of(experiment, panel)
+        tariffs = tariffs or tariffs_of(experiment, panel)
         return cls(
             experiment=experiment,
             panel=panel,
-            economics=economics or economics_of(experiment, panel, epochs),
-            epochs=epochs,
+            economics=economics or economics_of(experiment, panel, tariffs),
+            tariffs=tariffs,
             everybody=everybody,
         )
 
@@ -108,7 +108,7 @@ class Question:
     @property
     def measures(self) -> tuple[Measure, ...]:
         """What readers see over time, profit first."""
-        return self.measured(in_epoch(self.economics, 0))
+        return self.measured(in_tariff(self.economics, 0))
 
     def measured(self, economics: Economics) -> tuple[Measure, ...]:
         """The same at other prices."""
@@ -121,7 +121,7 @@ class Question:
         return Ledger.of(
             self.panel,
             self.economics,
-            self.epochs,
+            self.tariffs,
             anticipation=self.periods(self.experiment.announced),
             measures=measures or self.measured,
         )

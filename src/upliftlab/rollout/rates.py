@@ -35,23 +35,23 @@ AGREED = ("organic", "ads")
 """Keys that creator_terms hold, in the order of ``Panel.terms``."""
 
 MARK = "~"
-"""Between a component and the number of the epoch that a part of it belongs to."""
+"""Between a component and the number of the tariff that a part of it belongs to."""
 
 DATED = "rates change over time; each period is priced at the rates then in force"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Epochs:
+class Tariffs:
     """Sets of rates, and which of them holds for each wave in each period.
 
-    An epoch is one set of rates of all arms: what treated units are paid, and what they would
+    A tariff is one set of rates of all arms: what treated units are paid, and what they would
     have been paid. The same wave moves through several where rates change over time.
 
     Attributes:
         start: Starts of the waves, never included, shape [S].
-        at: Epoch of each wave and period, shape [S, T]; before a wave is told, that in which
+        at: Tariff of each wave and period, shape [S, T]; before a wave is told, that in which
             it is told.
-        rates: Epoch by epoch: cost line -> arm -> rate.
+        rates: Tariff by tariff: cost line -> arm -> rate.
         uneven: Periods within which some rate changes.
     """
 
@@ -66,16 +66,16 @@ class Epochs:
         return len(self.rates)
 
     def of_units(self, panel: Panel) -> Ints:
-        """Epoch of each unit and period, shape [N, T]."""
+        """Tariff of each unit and period, shape [N, T]."""
         found: Ints = self.at[np.searchsorted(self.start, panel.start)]
         return found
 
     def at_cell(self, start: int, period: int) -> int:
-        """Epoch of one wave in one period."""
+        """Tariff of one wave in one period."""
         return int(self.at[int(np.searchsorted(self.start, start)), period])
 
 
-def epochs_of(experiment: Experiment, panel: Panel) -> Epochs:
+def tariffs_of(experiment: Experiment, panel: Panel) -> Tariffs:
     """Find the rates of every arm for each wave and period: of the plan, else as agreed.
 
     A rate that changes within a period counts by the days for which it holds.
@@ -98,7 +98,7 @@ def epochs_of(experiment: Experiment, panel: Panel) -> Epochs:
     for (line, arm), grid in grids.items():
         _refuse_gaps(grid, needed, arm, line, panel)
     if not grids:
-        return Epochs(
+        return Tariffs(
             start=start, at=np.zeros((len(start), length), dtype=np.int64), rates=({},)
         )
     stacked = np.stack(list(grids.values()), axis=2)
@@ -113,7 +113,7 @@ def epochs_of(experiment: Experiment, panel: Panel) -> Epochs:
         told = np.flatnonzero(needed[s])
         if len(told):
             at[s, : told[0]] = at[s, told[0]]
-    return Epochs(
+    return Tariffs(
         start=start,
         at=at,
         rates=tuple(_named(cells[first[i]], list(grids)) for i in order),
@@ -121,11 +121,11 @@ def epochs_of(experiment: Experiment, panel: Panel) -> Epochs:
     )
 
 
-def economics_of(experiment: Experiment, panel: Panel, epochs: Epochs) -> Economics:
+def economics_of(experiment: Experiment, panel: Panel, tariffs: Tariffs) -> Economics:
     """Price the components by the plan's costs and the rates of its arms.
 
     Where rates change over time, the lines that they belong to hang on parts of their
-    components, one for each epoch.
+    components, one for each tariff.
     """
     contact = {
         arm.label: float(arm.contact.minor)
@@ -136,22 +136,22 @@ def economics_of(experiment: Experiment, panel: Panel, epochs: Epochs) -> Econom
         experiment.costs,
         components=panel.names,
         contact=contact,
-        terms=epochs.rates[0],
+        terms=tariffs.rates[0],
     )
-    if epochs.count == 1:
+    if tariffs.count == 1:
         return built
-    return replace(built, lines=tuple(_dated(line, epochs) for line in built.lines))
+    return replace(built, lines=tuple(_dated(line, tariffs) for line in built.lines))
 
 
-def in_epoch(economics: Economics, epoch: int) -> Economics:
-    """Prices of one epoch on whole components.
+def in_tariff(economics: Economics, tariff: int) -> Economics:
+    """Prices of one tariff on whole components.
 
     Examples:
         >>> from upliftlab.economics import Economics, Line
         >>> line = Line(name="commission_ads", label="", stage="settlement",
         ...             flows={"merchant": {"kept_creator_ads~0": -0.2,
         ...                                 "kept_creator_ads~1": -0.1}})
-        >>> in_epoch(Economics(lines=(line,)), 1).price("merchant", "a")
+        >>> in_tariff(Economics(lines=(line,)), 1).price("merchant", "a")
         {'kept_creator_ads': -0.1}
     """
 
@@ -160,7 +160,7 @@ def in_epoch(economics: Economics, epoch: int) -> Economics:
             party: {
                 part_of(name)[0]: rate
                 for name, rate in terms.items()
-                if part_of(name)[1] in {None, epoch}
+                if part_of(name)[1] in {None, tariff}
             }
             for party, terms in flows.items()
         }
@@ -177,14 +177,14 @@ def in_epoch(economics: Economics, epoch: int) -> Economics:
 
 
 def part_of(name: str) -> tuple[str, int | None]:
-    """Split the name of a component's part into component and epoch.
+    """Split the name of a component's part into component and tariff.
 
     Examples:
         >>> part_of("kept_creator_ads~2"), part_of("kept_shelf")
         (('kept_creator_ads', 2), ('kept_shelf', None))
     """
-    base, mark, epoch = name.partition(MARK)
-    return (base, int(epoch)) if mark else (base, None)
+    base, mark, tariff = name.partition(MARK)
+    return (base, int(tariff)) if mark else (base, None)
 
 
 def agreed_grid(panel: Panel, key: str, start: Ints, *, is_control: bool) -> Floats | None:
@@ -330,9 +330,9 @@ def _named(cell: Floats, keys: list[tuple[str, str]]) -> dict[str, dict[str, flo
     return out
 
 
-def _dated(line: Line, epochs: Epochs) -> Line:
-    """Charge the parts of a line's components at the rates of their epochs."""
-    own = [rates.get(line.name) for rates in epochs.rates]
+def _dated(line: Line, tariffs: Tariffs) -> Line:
+    """Charge the parts of a line's components at the rates of their tariffs."""
+    own = [rates.get(line.name) for rates in tariffs.rates]
     first = own[0]
     if first is None or all(rates == first for rates in own):
         return line
@@ -371,11 +371,11 @@ __all__ = [
     "AGREED",
     "DATED",
     "TERMS",
-    "Epochs",
+    "Tariffs",
     "agreed_grid",
     "economics_of",
-    "epochs_of",
-    "in_epoch",
+    "in_tariff",
     "part_of",
     "planned_grid",
+    "tariffs_of",
 ]

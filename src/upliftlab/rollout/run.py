@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from upliftlab.panels.group_time import GroupTime
     from upliftlab.panels.synthetic_effect import SyntheticEffect
     from upliftlab.profit import Profit
-    from upliftlab.rollout.rates import Epochs
+    from upliftlab.rollout.rates import Tariffs
 
 UNWEIGHTED = (
     "The picture compares regions unweighted; the headline weighs them to move as the "
@@ -67,7 +67,7 @@ def answer(
     economics: Economics | None = None,
     progress: Callable[[str], None] | None = None,
     everybody: int | None = None,
-    epochs: Epochs | None = None,
+    tariffs: Tariffs | None = None,
 ) -> Answered:
     """Answer a plan whose units switched in waves, by region, or on and off.
 
@@ -77,7 +77,7 @@ def answer(
         economics: Other prices than the plan's: what-if.
         progress: Called with the name of each step.
         everybody: Units that a roll-out would reach, where the panel holds only some of them.
-        epochs: Which set of rates holds when, where ``economics`` speaks of other epochs than
+        tariffs: Which set of rates holds when, where ``economics`` speaks of other tariffs than
             this plan's own.
 
     Raises:
@@ -88,7 +88,7 @@ def answer(
     tell = progress or (lambda _: None)
     if experiment.design == "switchback":
         return switched(experiment, panel, economics=economics, progress=progress)
-    asked = Question.of(experiment, panel, economics, everybody, epochs)
+    asked = Question.of(experiment, panel, economics, everybody, tariffs)
     tell("estimating")
     ahead = asked.periods(experiment.announced)
     effects, weighted = _means(asked, ahead)
@@ -121,15 +121,15 @@ def _means(asked: Question, ahead: int) -> tuple[Effects, SyntheticEffect | None
 
 
 def _parts(asked: Question, effects: GroupTime) -> Parts | None:
-    """Components that are priced epoch by epoch, and the epoch of each effect."""
+    """Components that are priced tariff by tariff, and the tariff of each effect."""
     named = {part_of(name) for name in asked.economics.components()}
     dated = tuple(sorted(base for base in {b for b, j in named if j is not None}))
     if not dated:
         return None
     return Parts(
         components=dated,
-        epoch=np.array([asked.epochs.at_cell(*cell) for cell in effects.cells]),
-        count=asked.epochs.count,
+        tariff=np.array([asked.tariffs.at_cell(*cell) for cell in effects.cells]),
+        count=asked.tariffs.count,
     )
 
 
@@ -177,7 +177,7 @@ def _answered(
             honesty=honesty,
             channels=rollout.channels,
             money=float(currency_of(asked.experiment.currency).scale),
-            more=rate_checks(asked.experiment, asked.panel, asked.epochs),
+            more=rate_checks(asked.experiment, asked.panel, asked.tariffs),
         ),
         rollout=rollout,
     )
