@@ -157,13 +157,13 @@ def near_rates(
 
 
 def rate_told(arm: Arm, key: str) -> str:
-    """Print a rate of an arm, and from when on it is another one.
+    r"""Print a rate of an arm, and from when on it is another one.
 
     Examples:
         >>> from upliftlab.plan.parts import Arm
         >>> rows = [{"ads": "8%"}, {"after": "3 weeks", "ads": "12%"}]
-        >>> rate_told(Arm(label="dual", rates=rows), "ads")
-        '8 %, 21 days after the change 12 %'
+        >>> rate_told(Arm(label="dual", rates=rows), "ads").replace("\N{NO-BREAK SPACE}", " ")
+        '8.0 %, 21 days after the change 12.0 %'
     """
     told = arm.told(key)
     if not isinstance(told, tuple):
