@@ -176,21 +176,20 @@ def run(
     own = economics_of(experiment, measured)
     economics = economics or own
     tell("estimating")
-    effects = _effects(experiment, measured, measured.cells, measured.clusters)
+    asked = _question(experiment, found, economics, own=own, scores=scores)
+    uneven = asked if asked is not None and asked.is_uneven else None
+    effects = (
+        _effects(experiment, measured, measured.cells, measured.clusters)
+        if uneven is None
+        else uneven.averages()
+    )
     tell("pricing")
     headline = _headline(experiment)
     profits = _profits(experiment, effects, economics, headline)
     metrics = metrics_of(experiment, effects.window(headline))
-    segments = segments_of(
-        experiment,
-        measured.cells,
-        economics,
-        headline,
-        estimate=_estimator(experiment, measured),
-    )
+    segments = () if uneven else _segments(experiment, measured, economics)
     tell("checking")
     tails = _tails(experiment, found, measured, economics, headline)
-    asked = _question(experiment, found, economics, own=own, scores=scores)
     whom = None if asked is None else asked.answered(experiment, effects, economics, tell)
     if isinstance(found, Prepared):
         found.engine.close()
@@ -202,16 +201,19 @@ def run(
         tails,
         epochs=share_epochs(experiment),
         lock=lock,
+        dealt=None if uneven is None else uneven.dealt,
     )
     return Analysis(
         experiment=experiment,
-        estimand=estimand_of(experiment, measured.facts, headline, measured.covariates),
+        estimand=estimand_of(
+            experiment, measured.facts, headline, () if uneven else measured.covariates
+        ),
         facts=measured.facts,
         checks=checks,
         economics=economics,
         effects=effects.window(headline),
         profits=profits,
-        other_windows=_other_windows(experiment, effects, economics),
+        other_windows={} if uneven else _other_windows(experiment, effects, economics),
         segments=segments,
         metrics=metrics,
         journey=journey_of(effects.window(headline)),
@@ -469,6 +471,18 @@ def _profits(
         for arm in experiment.treatments
     ]
     return across_arms(found, _contrasts(experiment, view, economics), level=level)
+
+
+def _segments(
+    experiment: Experiment, measured: _Measured, economics: Economics
+) -> tuple[Segment, ...]:
+    return segments_of(
+        experiment,
+        measured.cells,
+        economics,
+        _headline(experiment),
+        estimate=_estimator(experiment, measured),
+    )
 
 
 def _other_windows(

@@ -76,8 +76,21 @@ def all_checks(
     *,
     epochs: Mapping[str, Mapping[str, float]] | None = None,
     lock: Lock | None = None,
+    dealt: Check | None = None,
 ) -> tuple[Check, ...]:
-    """Run every check that the data allow, failed ones first."""
+    """Run every check that the data allow, failed ones first.
+
+    Args:
+        experiment: The plan.
+        facts: Counts about the data.
+        cells: Moments.
+        covariates: Pre-period columns among them.
+        tails: Arm -> shape of its profit.
+        epochs: Shares by epoch, where they changed.
+        lock: What was promised.
+        dealt: How arms were dealt, where plain shares and plain means say nothing: it stands
+            for the sample ratio and the balance of arms.
+    """
     control = experiment.control.label
     arms = [arm.label for arm in experiment.arms]
     counts = {arm: sum(by.values()) for arm, by in facts.assigned.items()}
@@ -86,7 +99,8 @@ def all_checks(
     currency = currency_of(experiment.currency)
     ran = run_seconds(experiment)
     found = [
-        checks.check_sample_ratio(
+        dealt
+        or checks.check_sample_ratio(
             {arm: {"": n} for arm, n in facts.clusters.items()} or facts.assigned,
             {a.label: float(a.share) for a in experiment.arms if a.share is not None},
             of="clusters" if facts.clusters else "customers",
@@ -105,7 +119,11 @@ def all_checks(
             returns_final=experiment.returns_final_after,
             zone=ZoneInfo(experiment.timezone),
         ),
-        checks.check_balance(cells, covariates, arms, control, clustered=bool(facts.clusters)),
+        None
+        if dealt
+        else checks.check_balance(
+            cells, covariates, arms, control, clustered=bool(facts.clusters)
+        ),
         money_checks.check_leakage(facts, counts, control),
         money_checks.check_stacking(facts, control, minor=currency.scale),
         money_checks.check_funding(

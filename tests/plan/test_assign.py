@@ -52,6 +52,30 @@ def test_what_is_written_reads_back_as_the_same_plan():
     ("assign", "changes", "said"),
     [
         (
+            {"drawn": False, "salt": "spring"},
+            {"target": {}},
+            (
+                "the plan has assign.salt and assign.drawn: false; where chance did not deal "
+                "the arms it has no salt. Leave one of them out."
+            ),
+        ),
+        (
+            {"drawn": False},
+            {"target": {}, "looks": {"planned": 40_000}},
+            (
+                "the plan has looks and assign.drawn: false; looks speaks of a test whose arms "
+                "chance deals. Leave one of them out."
+            ),
+        ),
+        (
+            {"drawn": False},
+            {},
+            (
+                "a plan with assign.drawn: false needs the key 'target'; add for example "
+                "target: {features: [recency_days, frequency_365]}."
+            ),
+        ),
+        (
             {"epochs": {"2026-10-08": "50%", "2026-10-11": "20%"}},
             {},
             (

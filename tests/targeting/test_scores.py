@@ -113,7 +113,12 @@ def test_estimated_propensities_undo_confounding():
 
     assert y[arm == 1].mean() - y[arm == 0].mean() > 2
     assert found.worth([1]).contrast.mean() == pytest.approx(1, abs=0.12)
-    assert [check.name for check in found.checks] == ["few_units", "overlap"]
+    assert [check.name for check in found.checks] == [
+        "few_units",
+        "overlap",
+        "weighed_balance",
+    ]
+    assert found.checks[-1].verdict == "pass"
 
 
 def test_three_arms_have_a_score_each():

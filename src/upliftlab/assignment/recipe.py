@@ -217,7 +217,7 @@ def recipe_of(experiment: Experiment) -> Recipe:
     """Take from a plan what decides who gets which arm.
 
     Raises:
-        DesignError: When a share is so small that no hash falls into it.
+        DesignError: When a share is so small that no hash falls into it, or nobody draws.
 
     Examples:
         >>> recipe = _example(epochs={"2026-10-08": "20%", "2026-10-11": "100%"})
@@ -225,6 +225,11 @@ def recipe_of(experiment: Experiment) -> Recipe:
         [0.1, 0.5]
     """
     assign = experiment.assign or Assign()
+    if not assign.is_drawn:
+        raise DesignError(
+            f"experiment {experiment.name!r} says assign.drawn: false: nobody draws its arms. "
+            "Leave the key out of a plan whose arms are to be drawn."
+        )
     layer, holdout = assign.layer, assign.holdout
     return Recipe(
         experiment=experiment.name,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import ibis
 
 from upliftlab.components import at
-from upliftlab.data import assigned, ledger, maturity, orders, refunds
+from upliftlab.data import assigned, chances, ledger, maturity, orders, refunds
 from upliftlab.data.contracts import Column
 from upliftlab.data.events import Events, read_events
 from upliftlab.data.order_tables import OrderTables
@@ -149,6 +149,7 @@ def _units(book: OrderTables) -> tuple[Assigned, ibis.Table]:
     extra = [Column(name=name, kind="text") for name in plan.texts]
     if plan.cluster:
         extra.append(Column(name=plan.cluster, kind="id"))
+    extra += chances.wanted(plan)
     whole = (plan.cluster,) if plan.cluster else ()
     table = book.read("assignments", extra=extra, whole=whole)
     if plan.cluster and plan.cluster not in table.columns:
@@ -157,7 +158,7 @@ def _units(book: OrderTables) -> tuple[Assigned, ibis.Table]:
         table = _explored(book, table)
     single = assigned.once(
         engine,
-        table.drop(*[c for c in ("propensity",) if c in table.columns]),
+        chances.kept(engine, table, plan, "assignments"),
         source="assignments",
         arms=plan.arms,
         within=plan.run,

@@ -45,6 +45,7 @@ class Plan:
         features: Columns that a targeting rule may use; None takes those at hand, () none.
         beside: Columns that no rule may use, whose groups are compared under one.
         explored: Whether only units that were drawn, and not given an arm by a rule, compare.
+        has_chances: Whether to read how likely each arm was, where the data say so.
         has_coupons: Whether some arm gets a coupon, whose cost order lines must then carry.
     """
 
@@ -62,6 +63,7 @@ class Plan:
     stated: Mapping[str, float] | None = None
     has_coupons: bool = False
     explored: bool = False
+    has_chances: bool = False
     features: tuple[str, ...] | None = ()
     beside: tuple[str, ...] = ()
 

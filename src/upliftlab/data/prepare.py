@@ -93,6 +93,9 @@ def plan_of(experiment: Experiment) -> Plan:
         features=() if experiment.target is None else experiment.target.features or None,
         beside=() if experiment.target is None else experiment.target.fair_across,
         explored=experiment.assign is not None and experiment.assign.explore is not None,
+        # Of explored units the table has the chance to be explored as well.
+        has_chances=experiment.target is not None
+        and (experiment.assign is None or experiment.assign.explore is None),
         has_coupons=any(arm.coupon is not None for arm in experiment.arms),
     )
 

@@ -9,7 +9,7 @@ import ibis
 import numpy as np
 
 from upliftlab.components import at
-from upliftlab.data import measure
+from upliftlab.data import chances, measure
 from upliftlab.errors import DataError
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ class ScoreTable:
         cluster: Number of the cluster, int32 [n]; None for units assigned one by one.
         total: Units before any were sampled.
         propensity: Probability of each arm for each unit, float32 [n, A], as the assignment
-            table gives it; None where it gives none, or the same to all units.
+            table gives it; None where it gives none.
+        is_own_only: Whether of several arms only that of a unit's own is known.
     """
 
     features: Mapping[str, Any]
@@ -68,6 +69,7 @@ class ScoreTable:
     beside: Mapping[str, Any] = field(default_factory=dict)
     worded: frozenset[str] = frozenset()
     propensity: Matrix | None = None
+    is_own_only: bool = False
 
     def take(self, rows: NDArray[Any]) -> ScoreTable:
         """Keep these units, by position or by a mask."""
@@ -124,12 +126,14 @@ def score_table(
     strata = [name for name in plan.strata if name in whole.columns]
     group = [prepared.cluster] if prepared.cluster else []
     texts = ["arm", *strata, *group, *(n for n in features if kinds[n].is_string())]
-    numbers = [name for name in features if name not in texts]
+    dealt = [name for name in whole.columns if name.startswith(chances.HELD)]
+    numbers = [*(name for name in features if name not in texts), *dealt]
     keep = _sampled(prepared, whole, sample, seed)
     held = _read(
         prepared, whole, texts=texts, numbers=numbers, outcomes=list(window), keep=keep
     )
     arms = (plan.control, *(arm for arm in plan.arms if arm != plan.control))
+    arm = _positions(held.text("arm"), arms)
     stratum, labels = _combined([held.text(name) for name in strata])
     read: dict[str, dict[str, Any]] = {RULE: {}, BESIDE: {}}
     for name in features:
@@ -144,12 +148,14 @@ def score_table(
         y=held.y,
         components=tuple(window.values()),
         idle=tuple(_window(prepared.idle, plan.headline, None).values()),
-        arm=_positions(held.text("arm"), arms),
+        arm=arm,
         arms=arms,
         stratum=stratum,
         strata=labels,
         cluster=held.code[group[0]] if group else None,
         total=len(keep),
+        propensity=chances.matrix({n: held.number[n] for n in dealt}, arm, arms, plan.arms),
+        is_own_only=chances.HELD in dealt and len(arms) > 2,
     )
 
 

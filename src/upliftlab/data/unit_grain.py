@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import ibis
 
 from upliftlab.components import ALIASES, COUNTS, MONEY
-from upliftlab.data import assigned, tables
+from upliftlab.data import assigned, chances, tables
 from upliftlab.data.contracts import UNITS, Column
 from upliftlab.data.prepared import Facts, Prepared, SetAside
 from upliftlab.errors import DataError
@@ -61,6 +61,8 @@ def prepare_units(
     extra += [Column(name=name, kind="any") for name in _before(plan, raw.columns)]
     if plan.cluster:
         extra.append(Column(name=plan.cluster, kind="id", required=True))
+    meant = {column.name for column in extra}
+    extra += chances.wanted(plan, meant)
     table = tables.read(
         raw,
         UNITS,
@@ -75,7 +77,8 @@ def prepare_units(
         raise DataError.missing_values(
             plan.cluster, "units", rows=missing[plan.cluster], of=rows
         )
-    return _prepared(engine, tables.plain(table), tuple(names), plan, notes)
+    table = chances.kept(engine, tables.plain(table), plan, "units", meant)
+    return _prepared(engine, table, tuple(names), plan, notes)
 
 
 def _prepared(
@@ -174,6 +177,7 @@ def _components(have: Sequence[str], mapping: dict[str, str], plan: Plan) -> dic
     """Find components: what the plan maps beside unit and arm, else columns with our names."""
     taken = {"unit", "arm", "stratum", plan.cluster, *_before(plan, have)}
     taken |= {alias for column in UNITS.columns for alias in column.aliases}
+    taken |= {column.name for column in chances.wanted(plan)}
     mapped = {ours: theirs for ours, theirs in mapping.items() if ours not in taken}
     known = (*MONEY, *COUNTS, *ALIASES)
     plain = {

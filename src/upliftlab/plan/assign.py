@@ -19,6 +19,7 @@ from upliftlab.plan.definition import (
     FrozenDict,
     Share,
     Text,
+    Truth,
     text_of,
     word_in,
 )
@@ -115,6 +116,9 @@ class Assign(Definition):
         rule: File of a targeting rule that gives the arm of all but the explored units.
         explore: Share of units whose arm is drawn although there is a rule.
         adapt: Lets shares follow what arms earn, epoch by epoch.
+        drawn: Whether chance dealt the arms. ``false`` where people or rules did: arms are
+            then made comparable by their chances, recorded or estimated. Chance did unless
+            said.
     """
 
     salt: Salt | None = None
@@ -128,6 +132,12 @@ class Assign(Definition):
     rule: Text | None = None
     explore: Share | None = None
     adapt: Adapt | None = None
+    drawn: Truth | None = None
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether chance dealt the arms."""
+        return self.drawn is not False
 
 
 def assign_rules(valid: Mapping[str, Any]) -> Iterator[Finding]:
@@ -141,6 +151,7 @@ def assign_rules(valid: Mapping[str, Any]) -> Iterator[Finding]:
     yield from _epochs(assign, valid.get("run"))
     yield from _explored(assign)
     yield from adapt_rules(assign, valid)
+    yield from _undrawn(assign, valid)
 
 
 def _by_design(assign: Assign, design: str) -> Iterator[Finding]:
@@ -247,6 +258,30 @@ def _epochs(assign: Assign, run: Any) -> Iterator[Finding]:  # noqa: ANN401 - th
                 "assign", "the last of epochs", last, "run.end", run.end
             ),
         )
+
+
+def _undrawn(assign: Assign, valid: Mapping[str, Any]) -> Iterator[Finding]:
+    """Find what only a draw could do, where nobody drew; and what must take its place."""
+    if assign.is_drawn:
+        return
+    chosen = assign.model_dump(exclude={"drawn"}, exclude_defaults=True)
+    for key in chosen:
+        message = (
+            f"the plan has assign.{key} and assign.drawn: false; where chance did not deal the "
+            f"arms it has no {key}. Leave one of them out."
+        )
+        yield ("assign", key), DefinitionError(message)
+    for key in ("looks", "power"):
+        if valid.get(key) is not None:
+            message = (
+                f"the plan has {key} and assign.drawn: false; {key} speaks of a test whose "
+                "arms chance deals. Leave one of them out."
+            )
+            yield (key,), DefinitionError(message)
+    if valid.get("target") is None:
+        owner = "a plan with assign.drawn: false"
+        example = "{features: [recency_days, frequency_365]}"
+        yield (), DefinitionError.missing_key(owner, "target", example)
 
 
 def _explored(assign: Assign) -> Iterator[Finding]:

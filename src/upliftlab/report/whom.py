@@ -45,10 +45,13 @@ def whom(analysis: Analysis) -> tuple[Section, ...]:
 
 def _segments(analysis: Analysis) -> Section:
     if not analysis.segments:
+        named = names.listed([*analysis.experiment.decide.segments])
         return Section(
             key="segments",
             title="Segments",
-            finding="The plan names no segments, so this page speaks of everyone.",
+            finding=f"Segments by {named} are not compared: the notes say why."
+            if named
+            else "The plan names no segments, so this page speaks of everyone.",
             notes=("Segments looked up after the fact would be exploratory.",),
         )
     finding = _segment_finding(analysis)

@@ -89,10 +89,12 @@ def asked(experiment: Experiment, assigned: int) -> Ask:
     eligible = experiment.eligible_customers or assigned
     arms = [experiment.control, *experiment.treatments]
     shares = tuple(0.0 if arm.share is None else float(arm.share) for arm in arms)
+    is_dealt = experiment.assign is None or experiment.assign.is_drawn
     days = experiment.follow_up
     currency = currency_of(experiment.currency)
     return Ask(
-        shares=tuple(share / sum(shares) for share in shares),
+        shares=tuple(share / sum(shares) for share in shares) if is_dealt else None,
+        is_dealt=is_dealt,
         eligible=eligible,
         budget=None if target.budget is None else float(target.budget.minor) / eligible,
         iroi_at_least=None if target.iroi_at_least is None else float(target.iroi_at_least),

@@ -45,12 +45,14 @@ class Half:
         material: What rules are learned from or valued on.
         gmv: GMV per unit and arm; None where no GMV was measured.
         checks: Facts about assignment and columns.
+        scores: Of every component, where a book keeps them.
     """
 
     table: ScoreTable
     material: Material
     gmv: Worth | None
     checks: tuple[Check, ...]
+    scores: Scores | None = None
 
     def __len__(self) -> int:
         """How many units."""
@@ -227,6 +229,7 @@ def _half(
         material=material,
         gmv=gmv,
         checks=scores.checks,
+        scores=None if book is None else scores,
     )
 
 

@@ -63,6 +63,7 @@ def answer(
     *,
     later: Mapping[str, Estimate] | None = None,
     book: ScoreBook | None = None,
+    known: Sequence[Check] = (),
     progress: Callable[[str], None] | None = None,
 ) -> Targeting:
     """Learn rules on one half of the units and value them on the other.
@@ -73,6 +74,7 @@ def answer(
         sheet: Prices of the table's components.
         later: Arm -> extra profit after the coupon's validity.
         book: Where component scores are looked up, and kept for other prices.
+        known: Checks of the data that were made before.
         progress: Called with the name of each step.
 
     Raises:
@@ -92,6 +94,7 @@ def answer(
     exported = case.exported(verdict)
     arm = exported.rule.arms_of(second.material.x)
     checks = (
+        *known,
         *_worst(first.checks, second.checks),
         *taught.checks,
         *kept_limits(arm, second.material, ask),
@@ -322,9 +325,17 @@ def _estimand(verdict: str, exported: Exported, valued: int, ask: Ask) -> str:
         f"this {exported.rule.kind}" if verdict == RULE else "the best of everybody or nobody"
     )
     window = f" {ask.window}" if ask.window else ""
+    seen = (
+        ""
+        if ask.is_dealt
+        else (
+            " Nobody drew the arms: this is right if all that decided who was treated, and "
+            "moves profit as well, is among the columns."
+        )
+    )
     return (
         f"Extra profit per {ask.unit}{window} if units like the {valued:,} valued are treated "
-        f"by {what}, against treating nobody."
+        f"by {what}, against treating nobody.{seen}"
     )
 
 

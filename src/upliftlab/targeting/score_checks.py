@@ -28,6 +28,12 @@ FEWEST_UNITS = 500
 MOST_TESTED = 200_000
 """Units that the arms are compared on."""
 
+MOST_UNLIKE = 0.1
+"""Standard deviations beyond which a column differs between arms although it was weighed."""
+
+FEWEST_EXPECTED = 10
+"""Units expected with and without an arm below which no chance is tested."""
+
 LEAST_EFFECTIVE = 0.3
 """Effective share of an arm's units below which few units carry the estimate."""
 
@@ -59,13 +65,7 @@ def check_few_units(arm: Ints, *, arms: Sequence[str], cluster: Ints | None = No
 
 
 def check_overlap(propensity: Propensity, arm: Ints, *, arms: Sequence[str]) -> Check:
-    """Say whether units of each arm stand for all units, where assignment was estimated."""
-    if propensity.is_known:
-        return Check(
-            name="overlap",
-            verdict=PASS,
-            message="Every customer had a known chance of every arm.",
-        )
+    """Say whether units of each arm stand for all units, where their chances differ."""
     worst, at = np.inf, 0
     for a in range(len(arms)):
         weight = 1 / propensity.value[arm == a, a].astype(np.float64)
@@ -74,18 +74,144 @@ def check_overlap(propensity: Propensity, arm: Ints, *, arms: Sequence[str]) -> 
             worst, at = float(share), a
     is_thin = worst < LEAST_EFFECTIVE or propensity.raised > 0.01
     is_none = propensity.raised > 0.1
+    count = f"customers of arm {arms[at]!r} count as {worst:.0%} of their number"
+    if propensity.is_known:
+        text = f"Chances of each arm differ between customers: weighed by them, {count}."
+        if worst > 1 - 1e-6:
+            text = "Every customer had the same chance of every arm."
+    else:
+        text = (
+            f"Chances of each arm are estimated ({propensity.model}), not designed: {count}, "
+            f"and for {propensity.raised:.1%} of customers some arm was next to impossible. "
+            "Nothing corrects for what is not in the columns."
+        )
+    fine = PASS if propensity.is_known else INFO
     return Check(
         name="overlap",
-        verdict=FAIL if is_none else WARN if is_thin else INFO,
-        message=(
-            f"Chances of each arm are estimated ({propensity.model}), not designed: customers "
-            f"of arm {arms[at]!r} count as {worst:.0%} of their number, and for "
-            f"{propensity.raised:.1%} of customers some arm was next to impossible. Nothing "
-            "corrects for what is not in the columns."
-        ),
+        verdict=FAIL if is_none else WARN if is_thin else fine,
+        message=text,
         value=worst,
         threshold=LEAST_EFFECTIVE,
     )
+
+
+def check_weighed(
+    x: Matrix, arm: Ints, propensity: Propensity, *, names: Sequence[str], arms: Sequence[str]
+) -> Check:
+    """Say how far columns still differ between arms once units are weighed by their chances.
+
+    References:
+        Austin (2009), *Statistics in Medicine* 28(25), for a tenth of a standard deviation.
+    """
+    worst, words = 0.0, f"{names[0]!r}" if names else ""
+    for a in range(1, len(arms)):
+        signs = _signs(arm, propensity.value, a)
+        for j, name in enumerate(names):
+            for values, what in _readings(x[:, j]):
+                difference, _ = _difference(values, signs, None)
+                gap = abs(difference) / float(values.std())
+                if gap > worst:
+                    worst = gap
+                    words = f"{name!r}{what} between {arms[a]!r} and {arms[0]!r}"
+    far = worst > MOST_UNLIKE
+    tail = "; arms are not comparable on it" if far else ""
+    return Check(
+        name="weighed_balance",
+        verdict=WARN if far else PASS,
+        message=(
+            f"Weighed by the estimated chances, the column that differs most is {words}, by "
+            f"{worst:.2f} standard deviations{tail}."
+        ),
+        value=worst,
+        threshold=MOST_UNLIKE,
+    )
+
+
+def check_propensity(
+    chances: Matrix,
+    arm: Ints,
+    *,
+    arms: Sequence[str],
+    cluster: Ints | None = None,
+    is_own_only: bool = False,
+) -> Check:
+    """Say whether recorded chances of arms fit who got which arm.
+
+    In fifths by the chance of an arm, units that got it are compared with the sum of chances;
+    where only the chance of a unit's own arm is known, counts of each arm over chances must add
+    up to all units. Two-sided at 0.001 for all comparisons together (Bonferroni).
+
+    Args:
+        chances: Probability of each arm, [n, A].
+        arm: Arm of each unit, [n].
+        arms: Names, control first.
+        cluster: What was assigned as a whole, [n].
+        is_own_only: Whether only the chance of the arm that a unit got is known.
+
+    Examples:
+        >>> rng = np.random.default_rng(0)
+        >>> chance = rng.uniform(0.2, 0.8, 5_000)
+        >>> arm = (rng.random(5_000) < chance).astype(int)
+        >>> both = np.column_stack([1 - chance, chance]).astype(np.float32)
+        >>> check_propensity(both, arm, arms=("none", "coupon")).verdict
+        'pass'
+        >>> check_propensity(both[::-1], arm, arms=("none", "coupon")).verdict
+        'fail'
+    """
+    found = []
+    for a, name in enumerate(arms):
+        own = chances[:, a].astype(np.float64)
+        got = arm == a
+        if is_own_only:
+            rest = np.where(got, 1 / np.where(got, own, 1.0), 0.0) - 1
+            found.append((*_from_zero(rest, cluster), name, 1.0, 1 + float(rest.mean())))
+            continue
+        edges = np.unique(np.quantile(own, (0.2, 0.4, 0.6, 0.8)))
+        fifth = np.searchsorted(edges, own, side="left")
+        for each in np.unique(fifth):
+            here = fifth == each
+            if min(own[here].sum(), (1 - own[here]).sum()) < FEWEST_EXPECTED:
+                continue
+            rest = np.where(here, got - own, 0.0)
+            found.append((*_from_zero(rest, cluster), name, own[here].mean(), got[here].mean()))
+    tests = [(1.0, arms[0], 1.0, 1.0), *(each[1:] for each in found)]
+    p, name, chance, share = min(tests, key=lambda each: each[0])
+    p = min(1.0, p * max(len(found), 1))
+    failed = p < ALPHA
+    text = (
+        f"where arm {name!r} had a chance of {chance:.1%}, {share:.1%} got it"
+        if not is_own_only
+        else f"by their chances, customers of arm {name!r} stand for {share:.1%} of all"
+    )
+    own_low = float(chances[np.arange(len(arm)), arm].min())
+    return Check(
+        name="propensity",
+        verdict=FAIL if failed else PASS,
+        message=(
+            f"Recorded chances of arms do not fit who got them: {text} (p {p:.1g}). The column "
+            "propensity must hold the chance of the arm that the customer got; chances of "
+            "single arms go into columns propensity_<arm>."
+            if failed
+            else f"Recorded chances of arms fit who got them (least chance of an own arm "
+            f"{own_low:.1%}, p {p:.2g})."
+        ),
+        value=p,
+        threshold=ALPHA,
+    )
+
+
+def _from_zero(rest: Floats, cluster: Ints | None) -> tuple[float, float]:
+    """Return the mean of what should be 0 on average, and its two-sided p."""
+    mean = float(rest.mean())
+    parts = rest if cluster is None else np.bincount(_numbered(cluster), weights=rest)
+    spread = float((parts**2).sum()) ** 0.5
+    if not spread > 0:
+        return mean, 1.0
+    return mean, float(2 * special.ndtr(-abs(float(parts.sum())) / spread))
+
+
+def _numbered(cluster: Ints) -> Ints:
+    return np.unique(cluster, return_inverse=True)[1]
 
 
 def check_leaks(
@@ -205,7 +331,7 @@ def check_predictable(
 
 def _members(cluster: Ints | None, rows: Ints) -> Ints | None:
     """Number the clusters of these rows from 0 on."""
-    return None if cluster is None else np.unique(cluster[rows], return_inverse=True)[1]
+    return None if cluster is None else _numbered(cluster[rows])
 
 
 def _readings(column: Matrix) -> Iterator[tuple[Floats, str]]:

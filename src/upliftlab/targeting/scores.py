@@ -340,16 +340,19 @@ def _checks(
 ) -> tuple[Check, ...]:
     """Look at the units per arm; at chance where it was designed, at overlap where not."""
     few = score_checks.check_few_units(arm, arms=arms, cluster=cluster)
-    if not chances.is_known:
-        return (few, score_checks.check_overlap(chances, arm, arms=arms))
     labels = names or [f"column {j + 1}" for j in range(bins.x.shape[1])]
+    overlap = score_checks.check_overlap(chances, arm, arms=arms)
+    if not chances.is_known:
+        weighed = score_checks.check_weighed(bins.x, arm, chances, names=labels, arms=arms)
+        return (few, overlap, weighed)
+    uneven = (overlap,) if np.ptp(chances.value, axis=0).max() > 1e-6 else ()
     leaks = score_checks.check_leaks(
         bins.x, arm, chances, names=labels, arms=arms, cluster=cluster, seed=seed
     )
     told = score_checks.check_predictable(
         bins, arm, chances, fold=fold, arms=arms, cluster=cluster, seed=seed
     )
-    return (few, leaks, told)
+    return (few, *uneven, leaks, told)
 
 
 def _refuse_shapes(
