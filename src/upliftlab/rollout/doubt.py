@@ -20,9 +20,9 @@ from upliftlab.panels.randomised import randomised
 from upliftlab.panels.spillover import leave_one_out
 from upliftlab.panels.stacked import stacked
 from upliftlab.panels.two_way import twfe
-from upliftlab.panels.wild import ClusterScores
 from upliftlab.rollout.answer import Bound, Honesty, Opinion, Without
 from upliftlab.rollout.reassigned import MOST, reassigned
+from upliftlab.rollout.signs import by_signs, scores_of
 from upliftlab.stats.estimate import undefined
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def opinions_of(
     if profit.x.shape[1]:
         found.insert(1, _adjusted(profit, average, level))
     found.append(_by_assignment(profit, average, level))
+    found += by_signs(average, level)
     return tuple(found)
 
 
@@ -185,25 +186,6 @@ def without_of(
     left = np.array([_left(average, cluster, again) for cluster in clusters])
     order = np.argsort(-_moves(left, estimate), kind="stable")
     return tuple(Without(label=labels[clusters[i]], profit=float(left[i])) for i in order)
-
-
-def scores_of(average: Aggregate) -> ClusterScores | None:
-    """Contract every cluster's path to the number that enters the average; None per unit."""
-    moments = average.effects.moments
-    rows = moments.rows
-    if rows is None or rows.straddles:
-        return None
-    slope = average.overall.slope[0]
-    total = np.einsum("jt,jt->j", slope[rows.cohort], rows.total[:, :, 0])
-    treated = moments.start < len(moments.periods)
-    return ClusterScores(
-        names=("profit",),
-        total=total[:, None],
-        size=rows.size,
-        group=rows.cohort,
-        weight=np.ones((len(moments.start), 1)),
-        is_treated=treated,
-    )
 
 
 def _moves(left: Floats, estimate: float) -> Floats:
@@ -350,6 +332,5 @@ __all__ = [
     "event_path",
     "honesty_of",
     "opinions_of",
-    "scores_of",
     "without_of",
 ]

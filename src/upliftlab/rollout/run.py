@@ -21,7 +21,7 @@ from upliftlab.rollout.on_off import switched
 from upliftlab.rollout.question import Answered, Question, facts_of
 from upliftlab.rollout.rates import part_of
 from upliftlab.rollout.reasons import explained
-from upliftlab.rollout.reassigned import by_reassignment, with_one_law
+from upliftlab.rollout.reassigned import by_reassignment, is_reassigned, with_one_law
 from upliftlab.rollout.region_times import (
     RegionTimes,
     region_cells,
@@ -30,6 +30,7 @@ from upliftlab.rollout.region_times import (
     region_waves,
 )
 from upliftlab.rollout.regions import region_opinions, weighted_regions
+from upliftlab.rollout.signs import with_reasons
 from upliftlab.rollout.timing import (
     cells_of,
     paths_of,
@@ -148,6 +149,8 @@ def _answered(
         again = next(each.effect for each in opinions if each.method == "randomisation")
         profit = by_reassignment(asked, profit, again, alone.effects)
         opinions = (replace(opinions[0], effect=profit.profit), *opinions[1:])
+        law = "by re-assignment of clusters" if is_reassigned(profit) else "by Student's t"
+        opinions = with_reasons(opinions, law)
     threshold = _hurdle(profit, float(asked.experiment.decide.worth_it.minor))
     honesty, path = honesty_of(alone.effects, threshold=threshold, level=asked.level)
     if weighted is not None:

@@ -22,6 +22,7 @@ from upliftlab.panels.aggregates import aggregate
 from upliftlab.panels.group_time import group_time
 from upliftlab.panels.pretrends import detectable_slopes, joint_test
 from upliftlab.rollout.counted import count_clusters
+from upliftlab.rollout.neighbours import Neighbours, neighbours_of, spill_over
 from upliftlab.rollout.other_times import placebo_in_time, special_days
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def rollout_checks(
         maturity(experiment, panel),
         _relabelled(channels),
         _nobody_left(effects),
-        _spill_over(panel, experiment),
+        spill_over(_neighbours(booked, effects, experiment), panel, experiment, money),
         special_days(booked, effects, experiment, money),
     ]
     order = {FAIL: 0, WARN: 1, INFO: 2, PASS: 3}
@@ -288,55 +289,9 @@ def _composition(panel: Panel, effects: GroupTime, experiment: Experiment) -> Ch
     )
 
 
-def _spill_over(panel: Panel, experiment: Experiment) -> Check:
-    """Whether switched units could take sales from those they are compared with."""
-    word = experiment.cluster or experiment.unit
-    together = len(np.unique(panel.cluster)) < len(panel.cluster)
-    if not together:
-        return Check(
-            name="spill_over",
-            verdict=WARN,
-            message=(
-                f"{experiment.unit.capitalize()}s switched one by one. Where they share an "
-                "audience, switched ones take sales from the others and the effect is too "
-                "large; compare whole groups that share no audience."
-            ),
-            value=math.nan,
-            threshold=math.nan,
-        )
-    starts: dict[int, set[int]] = {int(g): set() for g in np.unique(panel.cluster)}
-    for g, start in zip(panel.cluster, panel.start, strict=True):
-        starts[int(g)].add(int(start))
-    mixed = sum(len(found) > 1 for found in starts.values())
-    if mixed:
-        return _stolen(panel, experiment, mixed)
-    return Check(
-        name="spill_over",
-        verdict=INFO,
-        message=(
-            f"Whole {word}s were compared. Sales taken from {experiment.unit}s of other "
-            f"{word}s are not seen here: the figure speaks of switching these {word}s, not of "
-            "switching everybody."
-        ),
-        value=0.0,
-        threshold=math.nan,
-    )
-
-
-def _stolen(panel: Panel, experiment: Experiment, mixed: int) -> Check:
-    """Compare creators within mixed clusters with clusters by their treated share."""
-    word = experiment.cluster or experiment.unit
-    return Check(
-        name="spill_over",
-        verdict=WARN,
-        message=(
-            f"In {mixed} of {len(np.unique(panel.cluster))} {word}s some {experiment.unit}s "
-            f"switched and others did not. Within a {word} switched {experiment.unit}s take "
-            "sales from the others, so GMV and profit are too high; the figure is no estimate "
-            "of switching everybody."
-        ),
-        value=float(mixed),
-        threshold=0.0,
+def _neighbours(booked: Panel, effects: GroupTime, experiment: Experiment) -> Neighbours | None:
+    return neighbours_of(
+        booked, anticipation=effects.anticipation, level=float(experiment.decide.confidence)
     )
 
 
