@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -13,6 +14,7 @@ from upliftlab.analysis import run
 from upliftlab.data.panel import NEVER, Panel
 from upliftlab.errors import DataError, DefinitionError
 from upliftlab.panels.aggregates import aggregate
+from upliftlab.rollout.changes import each_change
 from upliftlab.rollout.question import Question
 from upliftlab.rollout.run import answer
 from upliftlab.simulate.creator_settings import creator_preset
@@ -408,3 +410,27 @@ def test_dated_rates_need_waves():
 
     with pytest.raises(DefinitionError, match="'rates' goes with design: staggered"):
         Experiment.from_text(text)
+
+
+def test_several_changes_share_everybodys_new_rate():
+    """Two arms while everybody's organic rate falls: each alone and their table agree."""
+    panel, _ = world(noise=400.0)
+    on = panel.start < WEEKS
+    arm = np.where(on, np.where(panel.cluster % 2 == 0, "dual", "more"), "")
+    text = PLAN.replace(CONTROL, EVERYBODY) + "  # two changes\n"
+    more = "  more:   {organic: 30%, ads: 8%, agency: 3%}\ncosts:"
+    both = Experiment.from_text(text.replace("costs:", more))
+    found = each_change(both, replace(panel, arm=arm.astype(object)))
+
+    for label, told, joint in zip(
+        ("dual", "more"), found.answers, found.joint.value, strict=True
+    ):
+        mine = panel.select((arm == label) | ~on)
+        one = Experiment.from_text(
+            text.replace("  dual: ", f"  {label}: ").replace(
+                "organic: 25%", "organic: 30%" if label == "more" else "organic: 25%"
+            )
+        )
+        alone = answer(one, mine).profit.profit.estimate
+        assert told.profit.profit.estimate == pytest.approx(alone, rel=1e-9)
+        assert joint == pytest.approx(alone, rel=1e-9)

@@ -11,6 +11,7 @@ from upliftlab.report.numbers import Shown, count, percent, shown_money, shown_s
 
 if TYPE_CHECKING:
     from upliftlab.analysis import Analysis
+    from upliftlab.experiment import Experiment
     from upliftlab.profit import Profit, Rung
     from upliftlab.stats.estimate import Estimate
     from upliftlab.targeting.answer import RuleWorth
@@ -303,9 +304,20 @@ def _basis_over_time(analysis: Analysis) -> tuple[str, str]:
             "a roll-out total needs eligible_customers in the plan"
         )
     heading = f"If rolled out to {over_time_words.reached(analysis, profit.rollout_n)}"
+    beside = _beside(experiment)
     if experiment.eligible_customers is None:
-        return heading, "those followed, because the plan does not say how many are eligible"
-    return heading, f"as if those reached were like those that switched, of {tested} followed"
+        more = "those followed, because the plan does not say how many are eligible"
+        return heading, f"{more}{beside}"
+    more = f"as if those reached were like those that switched, of {tested} followed"
+    return heading, f"{more}{beside}"
+
+
+def _beside(experiment: Experiment) -> str:
+    """What a total over everybody leaves out where groups took sales from each other."""
+    if experiment.design != "staggered" or not experiment.cluster:
+        return ""
+    many = names.plural(experiment.unit)
+    return f"; sales that {many} of one cluster take from another's are not taken off"
 
 
 def _two_digits(n: float) -> float:

@@ -299,9 +299,10 @@ def _square(axes: Axes, square: Square, at: tuple[int, int], most: float, room: 
     fill = GAIN if square.value >= 0 else LOSS
     axes.add_patch(Rectangle((x, y), 1, 1, fc=fill, alpha=strength, lw=0))
     axes.add_patch(Rectangle((x, y), 1, 1, fc="none", ec=RULE, lw=0.6))
-    if columns(square.text) <= room:
+    size = 10 if columns(square.text) <= room else 8
+    if columns(square.text) * size <= room * 10:
         axes.annotate(square.text, (x + 0.5, y + 0.5), ha="center", va="center_baseline",
-                      fontsize=10, color=INK,
+                      fontsize=size, color=INK,
                       fontweight="bold" if square.is_sure else "normal")  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from upliftlab.errors import DataError, DesignError
 from upliftlab.panels.factorial import several_changes
 from upliftlab.plan.dated_rates import RATES
 from upliftlab.rollout.question import Answered, Question
+from upliftlab.rollout.reassigned import is_reassigned, without_range
 from upliftlab.rollout.run import answer
 
 if TYPE_CHECKING:
@@ -136,6 +137,8 @@ def each_change(
             )
         )
     joint, together = _jointly(asked, labels)
+    if any(is_reassigned(found.profit) for found in answers):
+        together = [replace(each, effect=without_range(each.effect)) for each in together]
     return Several(
         panel=asked.panel,
         plans=tuple(plans),

@@ -102,7 +102,20 @@ def _over_time(
         ),
         paths=switch_path(booked, asked.measures),
         opinions=switch_opinions(booked, asked.level),
-        notes=tuple(filter(None, (*asked.panel.notes, booked.note))),
+        notes=tuple(filter(None, (*asked.panel.notes, booked.note, _unpaired(booked, asked)))),
+    )
+
+
+def _unpaired(booked: Switchback, asked: Question) -> str:
+    """Say that totals speak of all days on, also of those that no pair speaks of."""
+    alone = booked.pair < 0
+    shared = len(booked.is_on) < len(asked.panel.units)
+    count = int((booked.is_on & alone).sum()) * (len(asked.panel.units) if shared else 1)
+    if not count:
+        return ""
+    return (
+        f"totals count all days on; {count:,} {asked.experiment.unit}-{asked.period}s of them "
+        "have no partner, and are taken to have earned what those with one did"
     )
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from upliftlab.rollout.counted import Counted
 
 ALPHA = 0.05
+STILL = "did not visibly move apart"
 SALES = {"creator_organic": "organic sales", "creator_ads": "sales through ads"}
 
 
@@ -116,17 +117,36 @@ def _pre_trend(
         )
     elif apart:
         tail = "; see how far the answer survives other trends"
+    if experiment.design == "geo":
+        return _unweighted_trend(
+            p_value, words="moved apart" if apart else STILL, experiment=experiment
+        )
     planned = experiment.decide.trends_may_differ
     fails = apart and planned is not None and 0 < flip <= float(planned)
     if fails:
         tail += f", and the plan allows {float(planned or 0):g} times: no verdict"
-    words = "moved apart" if apart else "did not visibly move apart"
+    words = "moved apart" if apart else STILL
     return Check(
         name="pre_trend",
         verdict=FAIL if fails else WARN if apart else PASS,
         message=(
             f"Before the change, profit of switched and other {experiment.unit}s {words} "
             f"(p {p_value:.2g}){tail}."
+        ),
+        value=p_value,
+        threshold=ALPHA,
+    )
+
+
+def _unweighted_trend(p_value: float, words: str, experiment: Experiment) -> Check:
+    """By region the look is a reason to weigh, and no doubt about the weighted headline."""
+    return Check(
+        name="pre_trend",
+        verdict=INFO,
+        message=(
+            f"Before the change, profit of switched and of all other {experiment.unit}s, "
+            f"unweighted, {words} (p {p_value:.2g}); the headline weighs the others to move as "
+            "the switched did."
         ),
         value=p_value,
         threshold=ALPHA,
