@@ -61,6 +61,7 @@ class Analysis:
         checks: Whether to trust them, failed ones first.
         economics: Lines and prices that the profit counts.
         effects: Arm means of the headline window with their joint covariance.
+        epochs: The same within each epoch, where shares follow profit; else None.
         profits: Headline window, everyone, one per treatment in the order of the plan.
         other_windows: Days -> the same for another window.
         segments: Declared segments, each with its profit per arm.
@@ -84,6 +85,7 @@ class Analysis:
     checks: tuple[Check, ...]
     economics: Economics
     effects: Effects
+    epochs: weighted.Weighted | None = None
     profits: tuple[Profit, ...]
     other_windows: Mapping[int, tuple[Profit, ...]] = field(default_factory=dict)
     segments: tuple[Segment, ...] = ()
@@ -178,6 +180,7 @@ def run(
     tell("estimating")
     asked = _question(experiment, found, economics, own=own, scores=scores)
     uneven = asked if asked is not None and asked.is_uneven else None
+    by_epoch = _by_epoch(experiment, measured, measured.cells)
     effects = (
         _effects(experiment, measured, measured.cells, measured.clusters)
         if uneven is None
@@ -212,6 +215,7 @@ def run(
         checks=checks,
         economics=economics,
         effects=effects.window(headline),
+        epochs=None if by_epoch is None else by_epoch.window(headline),
         profits=profits,
         other_windows={} if uneven else _other_windows(experiment, effects, economics),
         segments=segments,
@@ -406,18 +410,28 @@ def _arms(experiment: Experiment) -> list[str]:
     return [arm.label for arm in experiment.arms]
 
 
+def _by_epoch(
+    experiment: Experiment, measured: _Measured, cells: Cells
+) -> weighted.Weighted | None:
+    """Compare within epochs where shares follow profit."""
+    if experiment.assign is None or experiment.assign.adapt is None:
+        return None
+    return weighted.estimate(
+        cells,
+        log_of(experiment).weighted(),
+        arms=_arms(experiment),
+        control=experiment.control.label,
+        covariates=measured.covariates,
+        strata=experiment.strata,
+    )
+
+
 def _effects(
     experiment: Experiment, measured: _Measured, cells: Cells, clusters: ClusterCells | None
 ) -> Effects:
-    if experiment.assign is not None and experiment.assign.adapt is not None:
-        return weighted.estimate(
-            cells,
-            log_of(experiment).weighted(),
-            arms=_arms(experiment),
-            control=experiment.control.label,
-            covariates=measured.covariates,
-            strata=experiment.strata,
-        ).effects
+    by_epoch = _by_epoch(experiment, measured, cells)
+    if by_epoch is not None:
+        return by_epoch.effects
     return ab.estimate(
         cells,
         arms=_arms(experiment),

@@ -80,6 +80,19 @@ def test_shares_move_to_what_earns(moved):
     assert later.min() > 0.08
 
 
+def test_a_range_for_all_looks_is_part_of_the_answer(moved):
+    """Ranges are wider than those of one look; the horizon is what the run would bring."""
+    folder, _, _, said = moved
+    looks = {look["arm"]: look for look in said["looks"]}
+
+    for once in said["profits"]:
+        look = looks[once["name"]]
+        assert look["ci_low"] < once["ci_low"] < look["estimate"]
+        assert look["estimate"] == pytest.approx(once["estimate"])
+    assert said["log"]["epochs"][1]["why"]["tuned_at"] == pytest.approx(14_000, rel=0.01)
+    assert (folder / "report" / "adapt.html").is_file()
+
+
 def test_units_that_entered_keep_their_arm(moved):
     """Moving shares shuffles nobody."""
     _, first, second, _ = moved

@@ -29,14 +29,14 @@ def test_with_one_treatment_thompson_is_the_probability_of_a_gain():
     assert found.best["arm_0"] == pytest.approx(stats.norm.cdf(0.7), abs=0.007)
 
 
-def test_top_two_gives_the_leader_half_when_it_surely_leads():
+def testtop_two_gives_the_leader_half_when_it_surely_leads():
     """A sure leader is drawn first, and challenged in every other unit."""
     found = next_shares(joint([30.0, 0.0]), control="none", method="top_two", floor=0.01)
 
     assert found.share["arm_0"] == pytest.approx(0.5, abs=0.01)
 
 
-def test_top_two_follows_its_own_sampling():
+def testtop_two_follows_its_own_sampling():
     """The closed form is what drawing leader and challenger gives."""
     best = next_shares(joint([1.0, 0.5]), control="none", floor=1e-6).best
     p = np.array(list(best.values()))

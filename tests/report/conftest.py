@@ -325,3 +325,63 @@ def laid_out_page(laid_out):
     from upliftlab.report.planning import render_plan_html
 
     return render_plan_html(laid_out)
+
+
+MOVING = """
+name: moving
+kind: smart_coupon
+run: {start: 2026-10-08, end: 2026-11-04}
+arms:
+  none: {share: 40%, control: true}
+  five: {share: 30%, coupon: 5, over: 99}
+  twenty: {share: 30%, coupon: 20, over: 99}
+costs: {margin: 35%}
+assign: {adapt: {method: thompson, floor: 10%}}
+"""
+
+
+@pytest.fixture(scope="session")
+def adapted():
+    """A plan whose third epoch is set: five yuan earns, twenty loses a guardrail."""
+    from datetime import date
+
+    from upliftlab.adaptive.log import first_log
+    from upliftlab.adaptive.move import Move
+    from upliftlab.adaptive.sequence import TOO_EARLY, Look
+    from upliftlab.adaptive.shares import NextShares
+
+    plan = Experiment.from_text(MOVING)
+    why = {"units": {"none": 2_800, "five": 5_400, "twenty": 2_000}, "tuned_at": 28_000.0}
+    second = {"none": 0.21, "five": 0.69, "twenty": 0.1}
+    third = {"none": 0.1, "five": 0.9, "twenty": 0.0}
+    log = first_log(plan)
+    log = log.with_epoch(date(2026, 10, 15), second, why)
+    log = log.with_epoch(date(2026, 10, 22), third, why)
+
+    def look(arm, epoch, value, reach, note=""):
+        return Look(
+            arm=arm, epoch=epoch, units=4_000, estimate=value, std_error=reach / 3,
+            ci_low=value - reach, ci_high=value + reach, p_value=0.01, information=0.5,
+            note=note,
+        )  # fmt: skip
+
+    nan = float("nan")
+    seen = (
+        look("five", "1", 210.0, nan, TOO_EARLY), look("five", "2", 245.0, 138.0),
+        look("twenty", "1", -70.0, nan, TOO_EARLY), look("twenty", "2", -115.0, 146.0),
+    )  # fmt: skip
+    shares = NextShares(
+        share=third,
+        best={"none": 0.001, "five": 0.999, "twenty": 0.0},
+        dropped={"twenty": "return rate is worse than it may be"},
+        method="thompson",
+    )
+    return plan, Move(since=date(2026, 10, 22), shares=shares, profits=(), looks=seen, log=log)
+
+
+@pytest.fixture(scope="session")
+def adapt_page(adapted):
+    """Its page."""
+    from upliftlab.report.adapting import render_adapt_html
+
+    return render_adapt_html(*adapted)

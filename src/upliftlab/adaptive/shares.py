@@ -106,7 +106,7 @@ def next_shares(
     if method == "thompson":
         wanted = best
     elif method == "top_two":
-        wanted = _top_two(best, top)
+        wanted = top_two(best, top)
     else:
         wanted = np.full(len(alive), 1 / len(alive))
     mixed = floor + (1 - floor * len(alive)) * wanted
@@ -141,7 +141,7 @@ def _best(profit: Joint, alive: list[str], *, prior_sd: float, seed: int) -> Flo
     return found
 
 
-def _top_two(best: Floats, top: float) -> Floats:
+def top_two(best: Floats, top: float = 0.5) -> Floats:
     """Probability that top-two sampling draws each arm, in closed form.
 
     The first draw is the leader; the challenger is the first later draw that is another arm.

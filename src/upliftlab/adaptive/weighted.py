@@ -57,6 +57,14 @@ class Weighted:
     weight: Floats
     epochs: tuple[Epoch, ...]
 
+    def window(self, days: int | None) -> Weighted:
+        """Keep the components of one window."""
+        return replace(
+            self,
+            effects=self.effects.window(days),
+            parts=tuple(part.window(days) for part in self.parts),
+        )
+
 
 def estimate(
     cells: Cells,

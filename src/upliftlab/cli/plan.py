@@ -92,26 +92,32 @@ def lock(files: Files) -> None:
 def adapt(
     file: File,
     since: Annotated[str, typer.Option("--since", help="First day of the next epoch.")],
+    out: Out = None,
     as_json: Json = False,  # noqa: FBT002
 ) -> None:
     """Move shares towards the arms that earn, for units that enter from a day on; log why."""
     from upliftlab.adaptive.log import log_path, write_log
     from upliftlab.adaptive.move import next_epoch
+    from upliftlab.errors import DesignError
     from upliftlab.plan.quantities import parse_date
+    from upliftlab.report.adapting import (
+        render_adapt_json,
+        render_adapt_text,
+        write_adapt,
+    )
 
-    [(experiment, _)] = experiments([file])
+    [(experiment, path)] = experiments([file])
     day = parse_date(since, "--since")
     place = log_path(experiment)
     found = answered(experiment)
-    move = next_epoch(experiment, found.effects, found.economics, found.metrics, since=day)
+    if found.epochs is None:
+        raise DesignError(f"experiment {experiment.name!r} keeps its shares.")
+    move = next_epoch(experiment, found.epochs, found.economics, found.metrics, since=day)
     write_log(move.log, place)
-    if as_json:
-        typer.echo(json.dumps(move.to_dict(), ensure_ascii=False))
-        return
-    typer.echo(f"epoch {len(move.log.epochs)} from {day} ({place.name}):")
-    for arm, share in move.shares.share.items():
-        why = move.shares.dropped.get(arm, f"best with {move.shares.best[arm]:.1%}")
-        typer.echo(f"  {arm}: {share:.1%} ({why})")
+    written = write_adapt(experiment, move, folder_of(out, path, experiment, many=False))
+    typer.echo(render_adapt_json(move) if as_json else render_adapt_text(experiment, move))
+    if not as_json:
+        typer.echo(f"page: {written['html']}\nshares: {place}")
 
 
 def _epochs(experiment: Experiment) -> tuple[Epoch, ...] | None:
