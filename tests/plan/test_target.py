@@ -103,8 +103,9 @@ MOVING = {
         (
             {"target": {"buget": 5}},
             (
-                "target has no key 'buget'; allowed: ['at_least', 'at_most', 'budget', "
-                "'depth', 'fair_across', 'features', 'iroi_at_least', 'keep_random', "
+                "target has no key 'buget'; allowed: ['at_least', 'at_least_in', 'at_most', "
+                "'budget', 'depth', 'fair_across', 'features', 'iroi_at_least', "
+                "'keep_random', "
                 "'learner', 'rule', 'seed']. Did you mean 'budget'?"
             ),
         ),

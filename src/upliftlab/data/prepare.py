@@ -91,7 +91,7 @@ def plan_of(experiment: Experiment) -> Plan:
         as_of=int(as_of.timestamp()) if as_of else None,
         stated=None if not stated else {who: float(rate) for who, rate in stated.items()},
         features=() if experiment.target is None else experiment.target.features or None,
-        beside=() if experiment.target is None else experiment.target.fair_across,
+        beside=() if experiment.target is None else experiment.target.compared,
         explored=experiment.assign is not None and experiment.assign.explore is not None,
         # Of explored units the table has the chance to be explored as well.
         has_chances=experiment.target is not None

@@ -18,6 +18,7 @@ from upliftlab.plan.definition import (
     Whole,
     word_in,
 )
+from upliftlab.plan.floors import SegmentFloors, split_label
 from upliftlab.plan.parts import nothing_chosen
 from upliftlab.plan.quantities import Rate
 
@@ -51,6 +52,8 @@ class Target(Definition):
         iroi_at_least: Least extra profit per unit of money spent, for the whole rule.
         at_most: Largest share of units that may be treated.
         at_least: Count component -> least extra number over all eligible units.
+        at_least_in: Segment, such as ``is_member = yes`` -> the same within it, and
+            ``treated``, the least share of it that is treated.
         keep_random: Share of units left to chance under the rule, to measure it next time.
         fair_across: Columns whose groups are compared: who is treated, and what they gain.
         learner: Which learner ranks units; ``choose`` takes the best of several.
@@ -64,12 +67,19 @@ class Target(Definition):
     iroi_at_least: Hurdle | None = None
     at_most: Share | None = None
     at_least: NamedValues[Whole] = Field(default_factory=nothing_chosen, validate_default=True)
+    at_least_in: SegmentFloors | None = None
     keep_random: Share = Field(default_factory=lambda: Rate.parse("5%", "keep_random"))
     fair_across: Columns = ()
     learner: LearnerWord = "choose"
     rule: RuleWord = "choose"
     depth: Whole = 2
     seed: Whole = 1
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Columns whose levels are compared or have floors, each once."""
+        floored = [split_label(label)[0] for label in self.at_least_in or {}]
+        return tuple(dict.fromkeys((*self.fair_across, *floored)))
 
 
 def target_rules(
@@ -96,6 +106,7 @@ def target_rules(
             message = _known_after(key, name)
             if message:
                 yield ("target", key), DefinitionError(message)
+    yield from _floors(target)
     yield from _empty_shares(target)
     for name in target.at_least:
         if ALIASES.get(name, name) not in COUNTS:
@@ -109,6 +120,14 @@ def target_rules(
             ("target", "depth"),
             DefinitionError.unreadable("target.depth", str(target.depth), fix),
         )
+
+
+def _floors(target: Target) -> Iterator[tuple[tuple[str | int, ...], DefinitionError]]:
+    """Find floors of segments that nobody could know before."""
+    for label in target.at_least_in or {}:
+        message = _known_after("at_least_in", split_label(label)[0])
+        if message:
+            yield ("target", "at_least_in", label), DefinitionError(message)
 
 
 def _known_after(key: str, name: str) -> str:

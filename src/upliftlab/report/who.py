@@ -89,11 +89,15 @@ def _rules_table(analysis: Analysis, found: Targeting) -> Table:
         own = shown_money(rule.value, currency)
         best = shown_money(rule.against_best, currency)
         total = shown_money(rule.total, currency)
+        regret = ("", "")
+        if rule.regret is not None:
+            more = shown_money(rule.regret, currency, signed=False)
+            regret = (more.text, more.interval)
         rows.append(
             (
                 _called(analysis, rule),
                 who_words.treated_text(analysis, rule),
-                own.text, own.interval, best.text, best.interval,
+                own.text, own.interval, best.text, best.interval, *regret,
                 shown_money(rule.cost, currency).compact, shown_ratio(rule.iroi).compact,
                 total.compact,
             )
@@ -101,7 +105,9 @@ def _rules_table(analysis: Analysis, found: Targeting) -> Table:
     return table(
         "All rules that were valued",
         ("rule", "who gets what", f"extra profit per {unit}", "range",
-         "against the best of all or none", "range", f"campaign money per {unit}",
+         "against the best of all or none", "range",
+         "regret: what the best of rules, all and none has more", "range",
+         f"campaign money per {unit}",
          "extra profit per unit of it", "all who are eligible"),
         rows, text=2,
     )  # fmt: skip

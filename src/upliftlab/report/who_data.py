@@ -78,6 +78,12 @@ WHO_SHAPES: dict[str, Schema] = {
             "iroi": said("Extra profit per unit of campaign money.", _E),
             "total": said("Over all eligible units.", _E),
             "treated": said("Arm: share of units that get it.", a_map(NUMBER)),
+            "regret": {
+                "anyOf": [
+                    said("What the best of these rules brings more, per unit.", _E),
+                    {"type": "null"},
+                ]
+            },
             "features": texts(),
             "is_exported": FLAG,
             "note": TEXT,

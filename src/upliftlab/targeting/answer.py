@@ -27,6 +27,8 @@ class RuleWorth:
         iroi: Extra profit per unit of money spent.
         total: Extra profit over all eligible units.
         treated: Arm -> share of units that get it.
+        regret: How much more the best of the learned rules, everybody and nobody earns, per
+            unit, never below 0; its range counts that the best is looked for.
         features: Columns that it uses.
         is_exported: Whether it is the rule that the page recommends and the files hold.
         note: What a reader must know; may be empty.
@@ -41,6 +43,7 @@ class RuleWorth:
     iroi: Estimate
     total: Estimate
     treated: Mapping[str, float]
+    regret: Estimate | None = None
     features: tuple[str, ...] = ()
     is_exported: bool = False
     note: str = ""

@@ -7,11 +7,35 @@ from typing import TYPE_CHECKING
 
 from upliftlab.components import ALIASES
 from upliftlab.plan.currencies import currency_of
+from upliftlab.plan.floors import TREATED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from upliftlab.experiment import Experiment
+    from upliftlab.plan.target import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Floor:
+    """The least that one segment must get.
+
+    Attributes:
+        segment: Its label, such as "is_member = yes".
+        count: Component that is counted; empty for the share of the segment that is treated.
+        least: Extra number per eligible unit; or the share, 0 to 1, of the segment.
+    """
+
+    segment: str
+    count: str
+    least: float
+
+    @property
+    def name(self) -> str:
+        """Name it in the words of the plan."""
+        if not self.count:
+            return f"the share treated where {self.segment}"
+        return f"at least so many {self.count.replace('_', ' ')} where {self.segment}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +51,7 @@ class Ask:
         iroi_at_least: Least extra profit per unit of campaign money, for the whole rule.
         at_most: Largest share of units that may be treated.
         at_least: Count component -> least extra number per eligible unit.
+        floors: The least that single segments must get.
         keep_random: Share of units left to chance.
         fair_across: Columns whose groups are compared.
         learner: Which learner ranks units; "choose" compares several.
@@ -48,6 +73,7 @@ class Ask:
     iroi_at_least: float | None = None
     at_most: float | None = None
     at_least: Mapping[str, float] = field(default_factory=dict)
+    floors: tuple[Floor, ...] = ()
     keep_random: float = 0.05
     fair_across: tuple[str, ...] = ()
     learner: str = "choose"
@@ -61,6 +87,12 @@ class Ask:
     main: str = "minor units"
     scale: int = 1
 
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """Counts that some floor asks for, each once."""
+        named = (*self.at_least, *(floor.count for floor in self.floors if floor.count))
+        return tuple(dict.fromkeys(named))
+
     def money(self, minor: float) -> str:
         """Write an amount in main units.
 
@@ -71,6 +103,18 @@ class Ask:
         amount = minor / self.scale
         text = f"{amount:.3g}" if abs(amount) < 100 else f"{amount:,.0f}"
         return f"{text} {self.main}".replace("-", "−")
+
+
+def _floors(target: Target, eligible: int) -> tuple[Floor, ...]:
+    return tuple(
+        Floor(
+            segment=segment,
+            count="" if name == TREATED else ALIASES.get(name, name),
+            least=float(amount) if name == TREATED else float(amount) / eligible,
+        )
+        for segment, wanted in (target.at_least_in or {}).items()
+        for name, amount in wanted.items()
+    )
 
 
 def asked(experiment: Experiment, assigned: int) -> Ask:
@@ -100,6 +144,7 @@ def asked(experiment: Experiment, assigned: int) -> Ask:
         iroi_at_least=None if target.iroi_at_least is None else float(target.iroi_at_least),
         at_most=None if target.at_most is None else float(target.at_most),
         at_least={ALIASES.get(name, name): n / eligible for name, n in target.at_least.items()},
+        floors=_floors(target, eligible),
         keep_random=float(target.keep_random),
         fair_across=tuple(target.fair_across),
         learner=target.learner,

@@ -50,7 +50,7 @@ def doubts(
     """
     quick = replace(
         ask, rule=TREE, depth=1, learner="fast", budget=None, iroi_at_least=None, at_most=None,
-        at_least={},
+        at_least={}, floors=(),
     )  # fmt: skip
     few = second.table.take(sampled_rows(second.material.lessons, ROWS, seed=ask.seed))
     again = Again(few=few, ask=quick, sheet=sheet, book=book)

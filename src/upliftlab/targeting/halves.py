@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from upliftlab.errors import DataError
+from upliftlab.plan.floors import split_label
 from upliftlab.targeting.boosting import bin_features
 from upliftlab.targeting.features import fit_encoding
 from upliftlab.targeting.folds import halves
@@ -18,7 +20,7 @@ from upliftlab.targeting.scores import component_scores
 from upliftlab.targeting.taught import Material
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
@@ -129,7 +131,7 @@ def chances_of(table: ScoreTable, ask: Ask) -> Matrix | tuple[float, ...] | None
     return ask.shares if table.propensity is None else table.propensity
 
 
-def levels_of(table: ScoreTable, columns: Sequence[str]) -> dict[str, NDArray[np.str_]]:
+def levels_of(table: ScoreTable, columns: Iterable[str]) -> dict[str, NDArray[np.str_]]:
     """Return columns as texts, for groups that are compared.
 
     Numbers and dates of more than a few values are cut at their quarters.
@@ -154,6 +156,32 @@ def levels_of(table: ScoreTable, columns: Sequence[str]) -> dict[str, NDArray[np
         )
         found[name] = texts.astype(str)
     return found
+
+
+def segments_of(table: ScoreTable, ask: Ask) -> dict[str, NDArray[np.bool_]]:
+    """Say who belongs to each segment that has a floor, shape (n,).
+
+    Raises:
+        DataError: When the data do not hold a level, with those that they hold.
+    """
+    labels = dict.fromkeys(floor.segment for floor in ask.floors)
+    levels = levels_of(table, dict.fromkeys(split_label(label)[0] for label in labels))
+    found = {}
+    for label in labels:
+        column, level = split_label(label)
+        have = sorted(set(levels[column].tolist()))
+        wanted = level if level in have else _FLAGS.get(level, level)
+        if wanted not in have:
+            raise DataError(
+                f"target.at_least_in names {label!r}, and {column!r} has {have[:10]}. Write "
+                "one of these."
+            )
+        found[label] = levels[column] == wanted
+    return found
+
+
+_FLAGS = {"yes": "1", "no": "0", "true": "1", "false": "0"}
+"""Words for yes and no -> how a column of numbers holds them."""
 
 
 def _quarters(values: NDArray[Any]) -> NDArray[np.str_]:
@@ -211,7 +239,8 @@ def _half(
         bins=bins,
         profit=_priced(scores, sheet.profit, keep),
         cost=_priced(scores, sheet.cost, keep),
-        counts={name: _priced(scores, sheet.counts[name], keep) for name in ask.at_least},
+        counts={name: _priced(scores, sheet.counts[name], keep) for name in ask.counted},
+        segments=segments_of(table, ask),
         lessons=lesson(
             x,
             sheet.profit.of(table.y, table.arm),
@@ -253,7 +282,7 @@ def _key(
 def _counted(sheet: PriceSheet, ask: Ask) -> list[int]:
     """Positions of counts that the plan sets a floor for and no price touches."""
     priced = set(used(sheet))
-    return [k for k, name in enumerate(sheet.names) if name in ask.at_least and k not in priced]
+    return [k for k, name in enumerate(sheet.names) if name in ask.counted and k not in priced]
 
 
 def _priced(scores: Scores, prices: Prices, keep: list[int]) -> Worth:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from upliftlab.checks import FAIL, PASS, WARN, Check
-from upliftlab.targeting.worths import joint_of, picked
+from upliftlab.targeting.worths import inside_mean, joint_of, picked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from upliftlab.stats.estimate import Estimate
-    from upliftlab.targeting.asked import Ask
+    from upliftlab.targeting.asked import Ask, Floor
     from upliftlab.targeting.taught import Material
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.integer]
 
 ROOM = 0.02
-"""Share of a cap that a rule of few ends may pass."""
+"""Share of a cap, or of a floor on who is treated, that a rule of few ends may miss."""
 
 
 def kept_limits(arm: Ints, half: Material, ask: Ask) -> tuple[Check, ...]:
@@ -38,7 +38,10 @@ def kept_limits(arm: Ints, half: Material, ask: Ask) -> tuple[Check, ...]:
         ask: Limits, per eligible unit.
     """
     n = ask.eligible or len(arm)
-    return tuple(_check(name, rows, half, ask, n) for name, rows in _asked(arm, half, ask))
+    return (
+        *(_check(name, rows, half, ask, n) for name, rows in _asked(arm, half, ask)),
+        *(_floor_check(floor, rows, half, ask, n) for floor, rows in _floors(arm, half, ask)),
+    )
 
 
 def _asked(arm: Ints, half: Material, ask: Ask) -> Iterator[tuple[str, Floats]]:
@@ -54,6 +57,36 @@ def _asked(arm: Ints, half: Material, ask: Ask) -> Iterator[tuple[str, Floats]]:
     for name in ask.at_least:
         value = half.counts[name].value
         yield name, picked(value, arm) - value[:, 0]
+
+
+def _floors(arm: Ints, half: Material, ask: Ask) -> Iterator[tuple[Floor, Floats]]:
+    """Each floor of a segment with what every unit brings to it."""
+    for floor in ask.floors:
+        inside = half.segments[floor.segment]
+        if floor.count:
+            value = half.counts[floor.count].value
+            yield floor, np.where(inside, picked(value, arm) - value[:, 0], 0.0)
+        else:
+            yield floor, inside_mean((arm > 0).astype(np.float64), inside)
+
+
+def _floor_check(floor: Floor, rows: Floats, half: Material, ask: Ask, n: int) -> Check:
+    found = joint_of({"floor": rows}, half.profit.cluster).estimate("floor", level=ask.level)
+    if not floor.count:
+        text = (
+            f"The rule treats {found.estimate:.1%} of {ask.unit}s where {floor.segment}; the "
+            f"plan asks for {floor.least:.1%}"
+        )
+        least = floor.least / (1 + ROOM)
+        return _judged(f"floor treated: {floor.segment}", text, found, least=least)
+    low, high = _ends(found)
+    text = (
+        f"The rule brings {found.estimate * n:,.0f} more {floor.count.replace('_', ' ')} (from "
+        f"{low * n:,.0f} to {high * n:,.0f}) where {floor.segment}, over {n:,} eligible "
+        f"{ask.unit}s; the plan asks for {floor.least * n:,.0f}"
+    )
+    name = f"floor {floor.count}: {floor.segment}"
+    return _judged(name, text.replace("-", "−"), found, least=floor.least)
 
 
 def _check(name: str, rows: Floats, half: Material, ask: Ask, n: int) -> Check:

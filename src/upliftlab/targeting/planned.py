@@ -223,7 +223,9 @@ def _is_as_planned(table: ScoreTable, ask: Ask) -> bool:
 def _read(experiment: Experiment, economics: Economics) -> frozenset[str]:
     """Components that targeting reads: those with a price, GMV, and those with a floor."""
     assert experiment.target is not None  # noqa: S101 - asked before
-    floors = {ALIASES.get(name, name) for name in experiment.target.at_least}
+    target = experiment.target
+    inner = [name for wanted in (target.at_least_in or {}).values() for name in wanted]
+    floors = {ALIASES.get(name, name) for name in (*target.at_least, *inner)}
     return economics.components() | TOLD | floors
 
 

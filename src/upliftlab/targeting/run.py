@@ -20,7 +20,8 @@ from upliftlab.targeting.kept import kept_limits
 from upliftlab.targeting.learners import sample
 from upliftlab.targeting.lessons import Groundwork
 from upliftlab.targeting.rules import ConstantRule, Exploration
-from upliftlab.targeting.taught import BUDGET, RETURN, TREATED, TREE, taught_by
+from upliftlab.targeting.taught import BUDGET, RETURN, TREATED, TREE, repriced, taught_by
+from upliftlab.targeting.value import largest
 from upliftlab.targeting.worths import Chosen, Held, fairness, joint_of, picked, worth_of
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def answer(
         # A rule that rests on a leak, or breaks its limits, is shown and not handed out.
         verdict = BLOCKED
     share = 1 - tried.treated[table.arms[0]]
-    rules = (*learned, *case.constants(), *case.thumbs(share))
+    rules = case.with_regret((*learned, *case.constants(), *case.thumbs(share)))
     tell("drawing frontiers")
     seen = pictures.View(
         half=second, held=case.held, model=taught.model, encoding=encoding, ask=ask
@@ -143,7 +144,7 @@ def answer(
         sql="" if failed else sql(exported),
         sql_spark="" if failed else sql(exported, "spark"),
         checks=tuple(sorted(checks, key=lambda check: _RANK[check.verdict])),
-        notes=_notes(taught, ask),
+        notes=(*_notes(taught, ask), *case.chosen_on_all(verdict)),
     )
 
 
@@ -202,38 +203,109 @@ class Case:
         """Chance of each arm for units that are left to it."""
         return self.ask.shares or (1 / len(self.arms),) * len(self.arms)
 
+    @cached_property
+    def kept(self) -> int:
+        """Arm that is best for everyone on all units of both halves; 0 is nobody.
+
+        No rule was learned to be one of these few, so the valuing half may have its say: where
+        no rule ships, twice as many units choose between everybody and nobody.
+        """
+        totals = [
+            repriced(half.material, self.ask, self.taught.prices).sum(axis=0, dtype=np.float64)
+            for half in (self.first, self.second)
+        ]
+        return int(np.sum(totals, axis=0).argmax())
+
     @property
     def constant(self) -> str:
-        """Name of the best of everybody or nobody."""
-        best = self.taught.best
-        return f"everybody:{self.arms[best]}" if best else "nobody"
+        """Name of the best of everybody or nobody, on all units."""
+        return f"everybody:{self.arms[self.kept]}" if self.kept else "nobody"
 
-    def learned(self) -> list[RuleWorth]:
-        """Rules of the learning half, valued."""
+    def on_all(self) -> Estimate:
+        """Value of the best treatment of everybody on all units of both halves.
+
+        Its range counts that one of several treatments was looked for.
+        """
+        halves = (self.first.material.profit, self.second.material.profit)
+        contrast = np.concatenate([half.contrast for half in halves])
+        groups = [half.cluster for half in halves if half.cluster is not None]
+        rows = dict(zip(self.arms[1:], contrast.astype(np.float64).T, strict=True))
+        numbers = joint_of(rows, np.concatenate(groups) if groups else None)
+        best = self.kept - 1 if self.kept else int(numbers.value.argmax())
+        found = numbers.estimate(self.arms[best + 1], level=self.ask.level)
+        if len(rows) < 2 or not found.std_error > 0:
+            return found
+        wide = numbers.max_t(level=self.ask.level) * found.std_error
+        return replace(found, ci_low=found.estimate - wide, ci_high=found.estimate + wide)
+
+    def chosen_on_all(self, verdict: str) -> tuple[str, ...]:
+        """Say on what everybody or nobody was chosen, where no rule ships."""
+        if verdict not in {EVERYBODY, NOBODY}:
+            return ()
+        found, unit = self.on_all(), self.ask.unit
+        low, high = (self.ask.money(each) for each in (found.ci_low, found.ci_high))
+        several = ", all arms counted" if len(self.arms) > 2 else ""
+        return (
+            (
+                f"Between everybody and nobody all {len(self.first) + len(self.second):,} "
+                f"{unit}s choose, of both halves: there {found.name} for everybody brings "
+                f"{self.ask.money(found.estimate)} per {unit} (from {low} to {high}{several})."
+            ),
+        )
+
+    @cached_property
+    def _learned(self) -> tuple[Chosen, ...]:
         x, sources = self.second.material.x, self.encoding.sources
-        return [
-            self._worth(
-                name,
-                WORDS[name],
-                "learned",
-                rule.arms_of(x),
+        return tuple(
+            Chosen(
+                name=name,
+                label=WORDS[name],
+                kind="learned",
+                arm=rule.arms_of(x),
                 features=tuple(dict.fromkeys(sources[j] for j in sorted(rule.used))),
             )
             for name, rule in self.taught.rules.items()
-        ]
+        )
+
+    @cached_property
+    def _constants(self) -> tuple[Chosen, ...]:
+        n = len(self.second)
+        return tuple(
+            Chosen(
+                name=f"everybody:{arm}" if a else "nobody",
+                label=f"{arm} for everybody" if a else "nobody",
+                kind="constant",
+                arm=np.full(n, a),
+            )
+            for a, arm in enumerate(self.arms)
+        )
+
+    def learned(self) -> list[RuleWorth]:
+        """Rules of the learning half, valued."""
+        return [worth_of(each, self.held) for each in self._learned]
 
     def constants(self) -> list[RuleWorth]:
         """Nobody, and every arm for everybody."""
-        n = len(self.second)
-        return [
-            self._worth(
-                f"everybody:{arm}" if a else "nobody",
-                f"{arm} for everybody" if a else "nobody",
-                "constant",
-                np.full(n, a),
-            )
-            for a, arm in enumerate(self.arms)
-        ]
+        return [worth_of(each, self.held) for each in self._constants]
+
+    def with_regret(self, rules: Sequence[RuleWorth]) -> tuple[RuleWorth, ...]:
+        """Say of rules that were learned, and of all or none, what the best of them has more.
+
+        Rules of thumb are left as they are.
+        """
+        value, cluster = self.held.profit.value, self.held.profit.cluster
+        gain = {
+            each.name: picked(value, each.arm) for each in (*self._learned, *self._constants)
+        }
+        found = []
+        for rule in rules:
+            regret = None
+            if rule.name in gain:
+                mine = gain[rule.name]
+                behind = {n: its - mine for n, its in gain.items() if n != rule.name}
+                regret = largest(joint_of(behind, cluster), level=self.ask.level)
+            found.append(replace(rule, regret=regret))
+        return tuple(found)
 
     def thumbs(self, share: float) -> list[RuleWorth]:
         """Rules of thumb, for as many as the learned rule treats."""
@@ -244,9 +316,14 @@ class Case:
                 priority, given = each.rank(self.second.material.x)
                 arm = treat(priority, given, share, seed=self.ask.seed)
             if not each.is_constant:
-                found.append(
-                    self._worth(each.name, each.label, "baseline", arm, features=each.features)
+                chosen = Chosen(
+                    name=each.name,
+                    label=each.label,
+                    kind="baseline",
+                    arm=arm,
+                    features=each.features,
                 )
+                found.append(worth_of(chosen, self.held))
         return found
 
     def likely(self) -> Floats:
@@ -268,14 +345,27 @@ class Case:
         return found
 
     def verdict(self, tried: RuleWorth) -> str:
-        """A rule only where it surely earns, and more than the best of all or none."""
-        if tried.against_best.is_above_zero and tried.value.is_above_zero:
+        """A rule only where it surely earns, and more than the best of all or none.
+
+        That is the best on the learning half, and where all units say otherwise, theirs too.
+        """
+        earns = tried.against_best.is_above_zero and tried.value.is_above_zero
+        if earns and self._leads_kept(tried):
             return RULE
-        return EVERYBODY if self.taught.best else NOBODY
+        return EVERYBODY if self.kept else NOBODY
+
+    def _leads_kept(self, tried: RuleWorth) -> bool:
+        """Whether a rule surely earns more than the best of all or none on all units."""
+        if self.kept in {self.taught.best, 0}:
+            return True
+        value, cluster = self.held.profit.value, self.held.profit.cluster
+        arm = next(each.arm for each in self._learned if each.name == tried.name)
+        lead = joint_of({"lead": picked(value, arm) - value[:, self.kept]}, cluster)
+        return lead.estimate("lead", level=self.ask.level).is_above_zero
 
     def exported(self, verdict: str) -> Exported:
         """The rule that files hold: the one tried, or the best of everybody or nobody."""
-        rule: Rule = ConstantRule(arm=self.taught.best)
+        rule: Rule = ConstantRule(arm=self.kept)
         if verdict == RULE:
             rule = self.taught.rules[self.taught.chosen]
         return Exported(
@@ -293,18 +383,6 @@ class Case:
         more = share * (picked(value, arm) - picked(value, np.array(self.chances)))
         numbers = joint_of({"cost": more}, self.held.profit.cluster)
         return LeftToChance(share=share, cost=numbers.estimate("cost", level=self.ask.level))
-
-    def _worth(
-        self,
-        name: str,
-        label: str,
-        kind: str,
-        arm: Ints | Floats,
-        *,
-        features: tuple[str, ...] = (),
-    ) -> RuleWorth:
-        chosen = Chosen(name=name, label=label, kind=kind, arm=arm, features=features)
-        return worth_of(chosen, self.held)
 
 
 def _in_order(rules: Sequence[RuleWorth], exported: str) -> tuple[RuleWorth, ...]:
@@ -350,10 +428,11 @@ def _worst(first: Sequence[Check], second: Sequence[Check]) -> tuple[Check, ...]
 
 
 def _refuse_uncounted(ask: Ask, sheet: PriceSheet) -> None:
-    for name in ask.at_least:
+    for name in ask.counted:
         if name not in sheet.counts:
+            key = "at_least" if name in ask.at_least else "at_least_in"
             raise DataError(
-                f"target.at_least asks for {name!r}, which the data do not hold; they count "
+                f"target.{key} asks for {name!r}, which the data do not hold; they count "
                 f"{sorted(sheet.counts)}. Map a column to it, or ask for another count."
             )
 

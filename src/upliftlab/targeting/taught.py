@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from upliftlab.checks import FAIL, Check
 from upliftlab.errors import DesignError
+from upliftlab.plan.floors import split_label
 from upliftlab.targeting.allocation import Limit, allocate
 from upliftlab.targeting.boosting import fit_shared
 from upliftlab.targeting.fast_dr import default_shape, fit_fast_dr
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from upliftlab.targeting.answer import Candidate
-    from upliftlab.targeting.asked import Ask
+    from upliftlab.targeting.asked import Ask, Floor
     from upliftlab.targeting.boosting import Bins
     from upliftlab.targeting.fast_dr import FastDR
     from upliftlab.targeting.lessons import Lesson
@@ -53,6 +54,7 @@ class Material:
         cost: Campaign money per unit and arm.
         counts: Count component -> its number per unit and arm.
         lessons: What each unit had and brought, for learners and rules of thumb.
+        segments: Label of a segment that has a floor -> who belongs to it, shape (n,).
     """
 
     x: Matrix
@@ -61,6 +63,7 @@ class Material:
     cost: Worth
     counts: Mapping[str, Worth]
     lessons: Lesson
+    segments: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     def take(self, rows: NDArray[np.intp]) -> Material:
         """Keep these units, but for bins and lessons, which stay whole."""
@@ -70,6 +73,7 @@ class Material:
             profit=self.profit.take(rows),
             cost=self.cost.take(rows),
             counts={name: worth.take(rows) for name, worth in self.counts.items()},
+            segments={name: inside[rows] for name, inside in self.segments.items()},
         )
 
 
@@ -130,7 +134,9 @@ def taught_by(half: Material, ask: Ask) -> Taught:
         asked=FAST if prices.any() else ask.learner,
         seed=ask.seed,
     )
-    caps = [limit for limit in limits if limit.most >= 0] if not checks else []
+    inner = {floor.name for floor in ask.floors}
+    firm = [limit for limit in limits if limit.most >= 0 or limit.name in inner]
+    caps = firm if not checks else []
     case = _Case(half=half, limits=limits, prices=prices, caps=caps, worth=worth, bins=bins)
     chosen, depth = _chosen(case, ask)
     rules: dict[str, Rule] = {}
@@ -159,6 +165,12 @@ def _repriced(half: Material, limits: Sequence[Limit], prices: Floats) -> Matrix
     return worth
 
 
+def repriced(half: Material, ask: Ask, prices: Mapping[str, float]) -> Matrix:
+    """Profit of any half less what is used up of every limit, at prices found elsewhere."""
+    limits = _limits(half, ask)
+    return _repriced(half, limits, np.array([prices.get(limit.name, 0.0) for limit in limits]))
+
+
 def _tree_within(
     half: Material, limits: Sequence[Limit], prices: Floats, caps: Sequence[Limit], depth: int
 ) -> Rule:
@@ -166,15 +178,24 @@ def _tree_within(
     for _ in range(DEARER):
         rule = fit_tree(half.x, _repriced(half, limits, prices), depth=depth)
         arm = rule.arms_of(half.x)
-        if all(_used(cap, arm) <= ROOM * cap.most for cap in caps):
+        if all(_used(cap, arm) <= _room(cap) for cap in caps):
             break
         capped = np.array([limit in caps for limit in limits])
         prices = np.where(capped, np.maximum(prices, 1e-3) * 1.5, prices)
     return rule
 
 
-def _model_within(rule: ModelRule, half: Material, caps: Sequence[Limit]) -> ModelRule:
-    """The model with the least gain asked for at which the caps are kept."""
+def _room(limit: Limit) -> float:
+    """What a tree may use: a cap and a little more, or what a floor asks and a little less."""
+    return limit.most * ROOM if limit.most >= 0 else limit.most / ROOM
+
+
+def _model_within(rule: ModelRule, half: Material, firm: Sequence[Limit]) -> ModelRule:
+    """The model with the gain asked for at which floors, and before them caps, are kept."""
+    caps = [limit for limit in firm if limit.most >= 0]
+    floors = [limit for limit in firm if limit.most < 0]
+    if floors:
+        rule = _model_above(rule, half, floors)
     if not caps:
         return rule
     gain = rule.gains_of(half.x)
@@ -189,6 +210,22 @@ def _model_within(rule: ModelRule, half: Material, caps: Sequence[Limit]) -> Mod
         return rule
     # Who comes next is not treated any more, nor whoever gains as little.
     return replace(rule, above=float(top[order][len(within)]))
+
+
+def _model_above(rule: ModelRule, half: Material, floors: Sequence[Limit]) -> ModelRule:
+    """The model with as little gain asked for as floors need, control where they need none."""
+    gain = rule.gains_of(half.x)
+    arm, top = gain.argmax(axis=1) + 1, gain.max(axis=1)
+    order = np.argsort(-top, kind="stable")
+    needed = int((top > rule.above).sum())
+    for floor in floors:
+        used = np.cumsum(picked(floor.use, arm)[order]) / len(order)
+        enough = np.flatnonzero(used <= floor.most)
+        needed = max(needed, int(enough[0]) + 1 if len(enough) else 0)
+    if needed == (top > rule.above).sum():
+        return rule
+    behind = top[order][needed] if needed < len(order) else top[order][-1] - 1.0
+    return replace(rule, above=float(behind))
 
 
 def _used(limit: Limit, arm: NDArray[np.intp]) -> float:
@@ -211,7 +248,18 @@ def _limits(half: Material, ask: Ask) -> list[Limit]:
     for name, least in ask.at_least.items():
         use = -_extra(half.counts[name])
         found.append(Limit(name=floor_name(name), use=use, most=-least))
-    return found
+    return [*found, *(_floor_limit(floor, half) for floor in ask.floors)]
+
+
+def _floor_limit(floor: Floor, half: Material) -> Limit:
+    """What one segment must get, per unit of everybody."""
+    inside = half.segments[floor.segment][:, None]
+    if floor.count:
+        use = np.where(inside, -_extra(half.counts[floor.count]), np.float32(0))
+        return Limit(name=floor.name, use=use, most=-floor.least)
+    use = np.where(inside, np.float32(-1), np.float32(0)) * np.ones_like(half.profit.value)
+    use[:, 0] = 0.0
+    return Limit(name=floor.name, use=use, most=-floor.least * float(inside.mean()))
 
 
 def floor_name(count: str) -> str:
@@ -225,8 +273,16 @@ def _extra(worth: Worth) -> Matrix:
 
 def _priced(half: Material, bins: Bins, limits: list[Limit], ask: Ask) -> Floats:
     """Multipliers at which predicted gains keep the limits."""
+    _refuse_fights(half, ask)
     tables = [_extra(half.profit), *(limit.use for limit in limits)]
+    first = len(tables) - len(ask.floors)
+    # Who belongs to a segment is known: what is predicted is the count of anybody.
+    for k, floor in enumerate(ask.floors, start=first):
+        tables[k] = -_extra(half.counts[floor.count]) if floor.count else tables[k]
     predicted = _predicted(half, bins, tables, ask.seed)
+    for k, floor in enumerate(ask.floors, start=first):
+        inside = half.segments[floor.segment][:, None]
+        predicted[k] = np.where(inside, predicted[k], 0) if floor.count else tables[k]
     asked = [
         Limit(name=limit.name, use=table, most=limit.most)
         for limit, table in zip(limits, predicted[1:], strict=True)
@@ -242,6 +298,22 @@ def _priced(half: Material, bins: Bins, limits: list[Limit], ask: Ask) -> Floats
                 "that brings more."
             )
     return np.array(allocate(predicted[0], asked).prices)
+
+
+def _refuse_fights(half: Material, ask: Ask) -> None:
+    """Refuse floors of the levels of one column that treat more than may be treated at all."""
+    needed: dict[str, float] = {}
+    for floor in ask.floors:
+        if not floor.count:
+            column = split_label(floor.segment)[0]
+            share = floor.least * float(half.segments[floor.segment].mean())
+            needed[column] = needed.get(column, 0.0) + share
+    for column, share in needed.items():
+        if ask.at_most is not None and share > ask.at_most:
+            raise DesignError(
+                f"target.at_least_in asks by {column!r} that {share:.1%} of all {ask.unit}s "
+                f"are treated, and target.at_most allows {ask.at_most:.1%}. Lower one of them."
+            )
 
 
 def _predicted(half: Material, bins: Bins, tables: list[Matrix], seed: int) -> list[Matrix]:
