@@ -42,7 +42,7 @@ data:
 """
 
 ASSIGNMENTS = """
-COPY (SELECT 'u' || lpad(i::VARCHAR, 9, '0') AS unit,
+COPY (SELECT printf('u%016x', hash(i)) AS unit,
              CASE WHEN hash(i) % 2 = 0 THEN 'none' ELSE 'coupon' END AS arm,
              TIMESTAMP '2026-06-01' + INTERVAL 1 SECOND * (i * {span} // {n}) AS assigned_at
       FROM range({n}) t(i)) TO '{folder}/assignments.parquet'

@@ -127,20 +127,40 @@ def test_time_does_not_run_backwards(plan, units, tmp_path):
     )
 
 
-def test_rows_that_arrive_late_are_counted_and_left_out(plan, units, tmp_path):
-    """A hundred assignments of day 2 come in after it was read: a warning, same numbers."""
+def test_rows_that_arrive_late_are_read_with_their_days(plan, units, tmp_path):
+    """A hundred assignments of day 2 come in after it was read: a warning, and all count."""
     state = tmp_path / "looks.npz"
     early = units.drop(units[units["assigned_at"].dt.day == 2].index[:100])
     look(plan, {"units": early}, state=state, as_of=day(10))
     found = look(plan, {"units": units}, state=state, as_of=day(11))
+    whole = look(plan, {"units": units}, as_of=day(11))
 
     [late] = [check for check in found.checks if check.name == "late_rows"]
     assert late.verdict == "warn"
     assert late.message == (
-        "Late rows: 100 of units arrived after their day had been read; days already read stay "
-        "as they were, so these are not counted."
+        "Late rows: 100 of units came after their customers had been read; customers assigned "
+        "on 2026-06-01, 2026-06-02, 2026-06-03 were read again, and what earlier looks said "
+        "stands."
     )
-    assert sum(found.now.n.values()) == 4 * 800 - 100
+    assert found.now.n == whole.now.n
+    assert found.now.assigned == whole.now.assigned
+    assert found.now.profit_of("coupon").estimate == pytest.approx(
+        whole.now.profit_of("coupon").estimate, rel=1e-9
+    )
+
+
+def test_rows_that_went_are_told_and_what_was_read_of_them_stays(plan, units, tmp_path):
+    """Old rows are deleted: a warning, and the same numbers as with them."""
+    state = tmp_path / "looks.npz"
+    look(plan, {"units": units}, state=state, as_of=day(10))
+    kept = units.drop(units[units["assigned_at"].dt.day == 1].index)
+    found = look(plan, {"units": kept}, state=state, as_of=day(11))
+
+    assert (
+        "Rows gone: 800 of units were there at an earlier look; what was read of them stays."
+        in [check.message for check in found.checks]
+    )
+    assert sum(found.now.n.values()) == 4 * 800
 
 
 def test_a_changed_plan_is_refused_where_looks_are_bound_to_it(plan, units, tmp_path):

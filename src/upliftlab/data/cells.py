@@ -10,7 +10,7 @@ import numpy as np
 from upliftlab.stats import moments
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -85,6 +85,16 @@ class Cells:
             i
             for i, label in enumerate(self.labels)
             if all(label[k] == value for k, value in at.items())
+        ]
+        return self._take(keep)
+
+    def without(self, **unwanted: Collection[str]) -> Cells:
+        """Leave out the cells whose keys have any of these labels."""
+        at = {self.keys.index(key): labels for key, labels in unwanted.items()}
+        keep = [
+            i
+            for i, label in enumerate(self.labels)
+            if all(label[k] not in labels for k, labels in at.items())
         ]
         return self._take(keep)
 

@@ -32,19 +32,38 @@ def read_files(engine: Engine, name: str, source: Source, base: Path | None) -> 
     Raises:
         DataError: For a file that is not there, is empty, or cannot be read.
     """
-    found = _found(name, str(source.file), base)
+    return read_paths(engine, name, paths_of(name, str(source.file), base), source)
+
+
+def read_paths(
+    engine: Engine, name: str, found: Sequence[Path], source: Source | None, **more: str
+) -> ibis.Table:
+    """Return the rows of files below each other.
+
+    Args:
+        engine: Where they are read.
+        name: Of the source, for messages.
+        found: The files.
+        source: How they are written; None for Parquet.
+        more: What the engine's own reader is told beside, such as ``filename``.
+
+    Raises:
+        DataError: For files of several formats, or that cannot be read.
+    """
+    place = str(found[0].name if source is None else source.file)
     suffixes = {_suffix(path) for path in found}
     if len({_format(suffix) for suffix in suffixes}) > 1:
         raise DataError.mixed_files(name, suffixes)
     names = [str(path) for path in found]
     if suffixes <= PARQUET:
         try:
-            return engine.backend.read_parquet(names if len(names) > 1 else names[0])
+            return engine.backend.read_parquet(names if len(names) > 1 else names[0], **more)
         except engine_errors() as problem:
-            raise DataError.query_failed(name, str(source.file), said(problem)) from None
-    encoding = (source.encoding or "utf-8").lower()
+            raise DataError.query_failed(name, place, said(problem)) from None
+    encoding = ((source and source.encoding) or "utf-8").lower()
     if suffixes & SHEETS or encoding not in ENGINE_ENCODINGS or engine.name != "duckdb":
-        return engine.text_table(_edge(found, encoding, source.sheet), name)
+        sheet = source.sheet if source else None
+        return engine.text_table(_edge(found, encoding, sheet), name)
     try:
         return engine.backend.read_csv(
             names,
@@ -53,11 +72,19 @@ def read_files(engine: Engine, name: str, source: Source, base: Path | None) -> 
             sample_size=-1,
             strict_mode=True,
             union_by_name=len(names) > 1,
+            **more,
         )
     except engine_errors() as problem:
         if "utf-8" in str(problem).lower() or "unicode" in str(problem).lower():
             raise DataError.encoding(found[0].name, "utf-8") from None
-        raise DataError.query_failed(name, str(source.file), said(problem)) from None
+        raise DataError.query_failed(name, place, said(problem)) from None
+
+
+def are_told_apart(engine: Engine, paths: Sequence[Path], source: Source | None) -> bool:
+    """Whether the engine reads these files itself, and can say which one a row is from."""
+    encoding = ((source and source.encoding) or "utf-8").lower()
+    is_ours = encoding in ENGINE_ENCODINGS and not {_suffix(path) for path in paths} & SHEETS
+    return engine.name == "duckdb" and bool(paths) and is_ours
 
 
 def text_rows(
@@ -73,7 +100,7 @@ def text_rows(
     Raises:
         DataError: For a file that is not there, is empty, or cannot be read.
     """
-    found = _found(name, place, base)
+    found = paths_of(name, place, base)
     frame = _edge(found, encoding.replace("utf-8", "utf-8-sig"), sheet).to_pandas().fillna("")
     return [
         {column: str(row[column]).strip() for column in frame.columns}
@@ -107,7 +134,12 @@ def said(problem: BaseException) -> str:
     return (lines[0] if lines else type(problem).__name__).rstrip(".")[:200]
 
 
-def _found(name: str, place: str, base: Path | None) -> list[Path]:
+def paths_of(name: str, place: str, base: Path | None) -> list[Path]:
+    """Find one file, or all files of a pattern.
+
+    Raises:
+        DataError: For none, or an empty one.
+    """
     pattern = path_of(place, base)
     if pattern.is_file():
         found = [pattern]

@@ -106,56 +106,75 @@ def read_days(
         as_of: First second that is not yet known.
 
     Returns:
-        The units; None while some arm has none on these days.
+        The units; None without any. Not every arm need have some on these days.
 
     Raises:
         DataError: When a source does not hold what the plan says.
     """
-    fresh = sources.units_of(first, last)
-    rows = sources.engine.rows(fresh.select("arm").distinct())
+    touched = sources.of_units(first, last, reach)
     plan = replace(plan_of(experiment), as_of=as_of - 1, features=())
-    if not set(plan.arms) <= {row["arm"] for row in rows}:
+    present = _arms(sources, touched.given, first, last)
+    if not present:
         return None
+    if present <= set(plan.arms):
+        plan = replace(plan, arms=tuple(arm for arm in plan.arms if arm in present))
     if age is not None:
         plan = replace(plan, windows=(age,), headline=age)
-    given = sources.of_units(first, last, reach)
     with tables.in_utc(sources.engine):
-        found = _prepared(sources, given, plan)
-        found = _of_days(found, sources, plan, first, last)
+        found = _prepared(sources, touched.given, plan)
+        found = _of_days(found, sources, touched.given, plan, (first, last))
         return Fresh(
             first=first,
             last=last,
             cells=measure(found),
             clusters=_cluster_totals(found) if found.cluster else None,
             covariates=found.covariates,
-            facts=found.facts,
+            facts=_own_facts(found.facts, touched.stand_ins),
             prepared=found,
         )
 
 
-def amounts(fresh: Fresh, prices: Mapping[str, Mapping[str, float]]) -> dict[str, PowerSums]:
-    """Return per arm the power sums of the amount ``prices . components``."""
+def amounts(
+    fresh: Fresh, prices: Mapping[str, Mapping[str, float]]
+) -> dict[int, dict[str, PowerSums]]:
+    """Return per shop day and arm the power sums of the amount ``prices . components``."""
     found = fresh.prepared
     table = found.active if found.active is not None else found.assigned
     x = amount_of(table, prices).cast("float64")
-    priced = table.select("arm", x=x).filter(ibis._.x != 0)
+    priced = table.select("arm", "day", x=x).filter(ibis._.x != 0)
     rows = found.engine.rows(
-        priced.group_by("arm").agg(
+        priced.group_by(["arm", "day"]).agg(
             active=ibis._.count(),
             one=ibis._.x.sum(),
             two=(ibis._.x * ibis._.x).sum(),
             three=(ibis._.x * ibis._.x * ibis._.x).sum(),
         )
     )
-    out = {arm: PowerSums() for arm in {label[0] for label in fresh.cells.labels}}
-    for row in rows:
-        out[row["arm"]] = PowerSums(
+    out: dict[int, dict[str, PowerSums]] = {}
+    for row in sorted(rows, key=lambda row: (int(row["day"]), row["arm"])):
+        out.setdefault(int(row["day"]), {})[row["arm"]] = PowerSums(
             active=int(row["active"]),
             one=float(row["one"]),
             two=float(row["two"]),
             three=float(row["three"]),
         )
     return out
+
+
+def _own_facts(facts: Facts, stand_ins: frozenset[str]) -> Facts:
+    """Leave out what was counted of rows that only stood in."""
+    own = tuple(each for each in facts.set_aside if each.source not in stand_ins)
+    return replace(facts, set_aside=own)
+
+
+def _arms(
+    sources: LookSources, given: Mapping[str, ibis.Table], first: int, last: int
+) -> set[str]:
+    """Arms of the units that were first assigned on these days, and to one arm only."""
+    clocks = sources.first_times(given[sources.who])
+    day = sources.day(clocks["assigned_at"])
+    kept = clocks.filter(day.between(first, last), clocks["arm"] == clocks["_last"])
+    return {row["arm"] for row in sources.engine.rows(kept.select("arm").distinct())}
 
 
 def _prepared(sources: LookSources, given: Mapping[str, ibis.Table], plan: Plan) -> Prepared:
@@ -167,7 +186,11 @@ def _prepared(sources: LookSources, given: Mapping[str, ibis.Table], plan: Plan)
 
 
 def _of_days(
-    found: Prepared, sources: LookSources, plan: Plan, first: int, last: int
+    found: Prepared,
+    sources: LookSources,
+    given: Mapping[str, ibis.Table],
+    plan: Plan,
+    days: tuple[int, int],
 ) -> Prepared:
     """Keep units first assigned on these days; put their day among the keys.
 
@@ -175,12 +198,13 @@ def _of_days(
     """
     keys = ("arm", *plan.strata, "day")
     covariates = tuple(name for name in found.assigned.columns if name.startswith("x:"))
+    clocks = sources.first_times(given[sources.who]).select("unit", "assigned_at")
 
     def marked(table: ibis.Table) -> ibis.Table:
         if "assigned_at" not in table.columns:
-            return table.mutate(day=ibis.literal(str(last)))
+            table = table.inner_join(clocks, "unit")
         day = sources.day(table["assigned_at"])
-        return table.filter(day.between(first, last)).mutate(day=day.cast("string"))
+        return table.filter(day.between(*days)).mutate(day=day.cast("string"))
 
     return replace(
         found,

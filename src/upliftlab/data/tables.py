@@ -124,7 +124,7 @@ def read(
     _refuse_unread(contract, mapping, extra)
     chosen: dict[str, Any] = {}
     for column in (*contract.columns, *extra):
-        theirs = _find(column, table.columns, mapping, contract.source)
+        theirs = find_column(column, table.columns, mapping, contract.source)
         if theirs is None:
             continue
         value = table[theirs]
@@ -160,7 +160,9 @@ def one_column(
     column = contract.column(name)
     if column is None:
         return None
-    theirs = _find(replace(column, required=False), table.columns, mapping, contract.source)
+    theirs = find_column(
+        replace(column, required=False), table.columns, mapping, contract.source
+    )
     if theirs is None:
         return None
     reader = values.reader(
@@ -178,7 +180,7 @@ def tidy_ids(
     several times what reading them does.
     """
     found = {
-        _find(column, table.columns, mapping, contract.source)
+        find_column(column, table.columns, mapping, contract.source)
         for column in contract.columns
         if column.kind == "id"
     }
@@ -264,9 +266,14 @@ def _refuse_unread(
             raise DataError.unknown_mapping(name, contract.source, known)
 
 
-def _find(
+def find_column(
     column: Column, have: Collection[str], mapping: Mapping[str, str], source: str
 ) -> str | None:
+    """Say under which name a table has a column; None where it has none.
+
+    Raises:
+        DataError: When the plan maps it to a column that is not there, or it must be there.
+    """
     for name in (column.name, *column.aliases):
         if name in mapping:
             if mapping[name] not in have:

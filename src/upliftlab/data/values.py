@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
 import ibis
@@ -44,7 +46,9 @@ def as_text(column: ir.Value) -> ir.Value:
         return column.cast("string")
     text = column if kind.is_string() else column.cast("string")
     trimmed = text.strip()
-    readable = trimmed.isin(BLANKS).ifelse(ibis.null("string"), trimmed)
+    # Not by `isin`: engines turn a long list into a join that trims every row first.
+    is_blank = reduce(or_, [trimmed == blank for blank in BLANKS])
+    readable = is_blank.ifelse(ibis.null("string"), trimmed)
     # Trimming costs most of a scan: texts that plainly need none keep their bytes.
     return is_tidy(text).ifelse(text, readable)
 

@@ -120,8 +120,8 @@ def _skewness(state: State, effects: Effects, arm: str) -> float:
     """Skewness of the difference of mean profits; NaN where power sums are not known."""
     third, variance, sizes = [], 0.0, []
     for label in (arm, effects.control):
-        sums, n = state.powers.get(label), effects.n[effects.arms.index(label)]
-        if sums is None or n < 2:
+        sums, n = state.powers_of(label), effects.n[effects.arms.index(label)]
+        if n < 2:
             return math.nan
         mean = sums.one / n
         third.append(sums.third_moment(n))

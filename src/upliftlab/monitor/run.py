@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from upliftlab.analysis import given_tables
 from upliftlab.checks import ALPHA, FAIL, PASS, SAMPLE_RATIO, WARN, Check
 from upliftlab.data.look_sources import LookSources
-from upliftlab.data.looks import amounts, read_days
 from upliftlab.data.tables import in_utc
 from upliftlab.experiment import Experiment, deviations
 from upliftlab.monitor import refusals
@@ -26,7 +24,8 @@ from upliftlab.monitor.answer import (
     Look,
     Monitoring,
 )
-from upliftlab.monitor.measured import economics_of, effects_of, prices_at, readings_of
+from upliftlab.monitor.measured import effects_of, readings_of
+from upliftlab.monitor.reading import day_number, iso, read_new
 from upliftlab.monitor.rules import LEAST_STEP, Rules, fraction_of, rules_of
 from upliftlab.monitor.state import State, load, save
 from upliftlab.stats.anytime_ratio import anytime_p, log_e_value
@@ -35,9 +34,9 @@ from upliftlab.stats.looks import permitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import date
     from pathlib import Path
 
-EPOCH = date(1970, 1, 1)
 BOUND_TO = (
     "looks", "arms", "run", "follow_up", "other_windows", "returns_final_after", "strata",
     "cluster", "covariates", "design", "unit", "timezone", "currency", "who_pays",
@@ -57,8 +56,8 @@ def look(
     """Take one look at a running test.
 
     Only units whose window has closed since the last look are read, each once: at a fixed age,
-    ``age`` days plus the days until returns are final. What arrives for them later is counted
-    and left out.
+    ``age`` days plus the days until returns are final. Where rows of theirs
+    come later, their assignment days are read again.
 
     Args:
         experiment: The plan, with its ``looks``.
@@ -86,7 +85,7 @@ def look(
     tell("reading what is new")
     sources = LookSources.open(experiment, given_tables(experiment, tables, tell))
     with in_utc(sources.engine):
-        now, is_new = _read(experiment, rules, sources, before, as_of)
+        now, is_new = read_new(experiment, rules, sources, before, as_of)
     sources.engine.close()
     if is_new:
         tell("adding up")
@@ -102,62 +101,6 @@ def recall(experiment: Experiment, state: Path) -> Monitoring:
     return _monitoring(experiment, rules_of(experiment), kept, _changed(experiment, kept))
 
 
-def _read(
-    experiment: Experiment,
-    rules: Rules,
-    sources: LookSources,
-    state: State,
-    as_of: date | None,
-) -> tuple[State, bool]:
-    """Add the days that closed since the last look; say whether this is a new look."""
-    rows = sources.rows_by_day()
-    last = _days(as_of) if as_of is not None else sources.last_day(rows)
-    if last is None:
-        raise refusals.no_facts()
-    end = last + 1
-    if state.as_of is not None and end < state.as_of:
-        raise refusals.backwards(_iso(last), _iso(state.as_of - 1))
-    if state.as_of == end:
-        return state, False
-    if state.looks and state.looks[-1]["state"] == OVER:
-        why = "every planned unit has been read"
-        raise refusals.after_the_end(str(state.looks[-1]["day"]), why)
-    start, stop = _run_days(experiment, rows[sources.who])
-    first = start if state.next_day is None else state.next_day
-    closed = min(end - 1 - rules.reach, stop)
-    late = _late(state, rows)
-    counted = start if state.counted_to is None else state.counted_to
-    assigned = dict(state.assigned)
-    if counted < min(end, stop + 1):
-        assigned |= sources.counted(counted, min(end, stop + 1) - 1)
-    state = replace(
-        state,
-        as_of=end,
-        assigned=assigned,
-        counted_to=max(counted, min(end, stop + 1)),
-        rows={name: sum(n for d, (n, _) in by.items() if d < end) for name, by in rows.items()},
-        late=late,
-    )
-    if closed < first:
-        return state, True
-    age = None if sources.who == "units" else rules.age
-    fresh = read_days(
-        experiment,
-        sources,
-        first=first,
-        last=closed,
-        age=age,
-        reach=rules.reach,
-        as_of=sources.second(end),
-    )
-    if fresh is None:
-        return state, True
-    economics = economics_of(experiment, fresh.cells.names, fresh.covariates)
-    arms = [arm.label for arm in experiment.arms]
-    prices = prices_at(economics, arms, fresh.cells.names, age)
-    return state.with_days(fresh, amounts(fresh, prices)), True
-
-
 def _with_look(experiment: Experiment, rules: Rules, state: State) -> State:
     """Say what this look says, and keep it."""
     earlier = [Look.from_dict(each) for each in state.looks]
@@ -167,7 +110,7 @@ def _with_look(experiment: Experiment, rules: Rules, state: State) -> State:
     if state.cells is not None:
         by_arm = state.cells.collapse(["arm"])
         n |= {label[0]: int(x) for label, x in zip(by_arm.labels, by_arm.n, strict=True)}
-    active = {arm: state.powers[arm].active if arm in state.powers else 0 for arm in arms}
+    active = {arm: state.powers_of(arm).active for arm in arms}
     assigned = {arm: sum(by.get(arm, 0) for by in state.assigned.values()) for arm in arms}
     treated = [arm.label for arm in experiment.treatments]
     fractions = {arm: fraction_of(rules, n, arm, control) for arm in treated}
@@ -181,7 +124,7 @@ def _with_look(experiment: Experiment, rules: Rules, state: State) -> State:
     )  # fmt: skip
     evidence = _evidence(experiment, state)
     found = Look(
-        day=_iso((state.as_of or 0) - 1),
+        day=iso((state.as_of or 0) - 1),
         n=n,
         active=active,
         assigned=assigned,
@@ -217,7 +160,7 @@ def _is_over(
 ) -> bool:
     """Whether all planned units were read, or no further unit will close."""
     run = experiment.run
-    ended = run is not None and (state.next_day or 0) > _days(run.end)
+    ended = run is not None and (state.next_day or 0) > day_number(run.end)
     spent = rules.method == "group_sequential" and all(
         f >= 1 - LEAST_STEP for f in fractions.values()
     )
@@ -246,21 +189,8 @@ def _evidence(experiment: Experiment, state: State) -> tuple[tuple[str, float], 
     for day in sorted(state.assigned):
         for arm in total:
             total[arm] += state.assigned[day].get(arm, 0)
-        out.append((_iso(day), log_e_value(list(total.values()), list(shares.values()))))
+        out.append((iso(day), log_e_value(list(total.values()), list(shares.values()))))
     return tuple(out)
-
-
-def _late(state: State, rows: Mapping[str, Mapping[int, tuple[int, int]]]) -> dict[str, int]:
-    """Rows dated before the last look that were not there at the last look."""
-    late = dict(state.late)
-    if state.as_of is None:
-        return late
-    for name, by_day in rows.items():
-        known = sum(n for day, (n, _) in by_day.items() if day < state.as_of)
-        more = known - state.rows.get(name, known)
-        if more > 0:
-            late[name] = late.get(name, 0) + more
-    return late
 
 
 def _changed(experiment: Experiment, state: State) -> tuple[str, ...]:
@@ -303,7 +233,7 @@ def _monitoring(
 
 
 def _next_look(rules: Rules, state: State, now: Look) -> str:
-    regular = _iso((state.as_of or 0) - 1 + rules.every)
+    regular = iso((state.as_of or 0) - 1 + rules.every)
     first = "" if now.is_permitted else _first_look(rules, state, now)
     return max(regular, first)
 
@@ -318,7 +248,7 @@ def _first_look(rules: Rules, state: State, now: Look) -> str:
         for arm in total:
             total[arm] += state.assigned[day].get(arm, 0)
         if min(total.values()) >= needed:
-            return _iso(day + rules.reach)
+            return iso(day + rules.reach)
     return ""
 
 
@@ -368,21 +298,7 @@ def _checks(
                 threshold=ALPHA,
             )
         )
-    late = sum(state.late.values())
-    if late:
-        listed = ", ".join(f"{n:,} of {name}" for name, n in sorted(state.late.items()) if n)
-        out.append(
-            Check(
-                name="late_rows",
-                verdict=WARN,
-                message=(
-                    f"Late rows: {listed} arrived after their day had been read; days already "
-                    "read stay as they were, so these are not counted."
-                ),
-                value=float(late),
-                threshold=0.0,
-            )
-        )
+    out += _row_checks(state)
     if changed:
         out.append(
             Check(
@@ -395,6 +311,50 @@ def _checks(
         )
     order = {FAIL: 0, WARN: 1, PASS: 2}
     return tuple(sorted(out, key=lambda check: order[check.verdict]))
+
+
+def _row_checks(state: State) -> list[Check]:
+    """Rows that came after their customers had been read, and rows that went."""
+    out = []
+    if state.again or state.lost:
+        listed = ", ".join(f"{n:,} of {name}" for name, n in sorted(state.late.items()) if n)
+        rows = f"{listed} came" if listed else "files were corrected"
+        again = f"customers assigned on {_listed(state.again)} were read again, and what "
+        again += "earlier looks said stands"
+        lost = f"those assigned on {_listed(state.lost)} could not be read again, for other "
+        lost += "rows of theirs are gone"
+        parts = [text for text, days in ((again, state.again), (lost, state.lost)) if days]
+        out.append(
+            Check(
+                name="late_rows",
+                verdict=WARN,
+                message=f"Late rows: {rows} after their customers had been read; "
+                f"{'; '.join(parts)}.",
+                value=float(sum(state.late.values())),
+                threshold=0.0,
+            )
+        )
+    gone = {name: sum(by.values()) for name, by in sorted(state.gone.items())}
+    if gone:
+        listed = ", ".join(f"{n:,} of {name}" for name, n in gone.items())
+        out.append(
+            Check(
+                name="rows_gone",
+                verdict=WARN,
+                message=f"Rows gone: {listed} were there at an earlier look; what was read of "
+                "them stays.",
+                value=float(sum(gone.values())),
+                threshold=0.0,
+            )
+        )
+    return out
+
+
+def _listed(days: Sequence[int]) -> str:
+    """A few days one by one, many by the first and the last."""
+    if len(days) > 3:
+        return f"{len(days)} days from {iso(days[0])} to {iso(days[-1])}"
+    return ", ".join(iso(day) for day in days)
 
 
 def _notes(experiment: Experiment, rules: Rules, state: State) -> tuple[str, ...]:
@@ -416,28 +376,13 @@ def _estimand(experiment: Experiment, rules: Rules, state: State) -> str:
     unit = experiment.unit
     arms = ", ".join(arm.label for arm in experiment.treatments)
     window = "" if rules.age is None else f" over {rules.age} days from assignment"
-    until = "" if state.next_day is None else f" (assigned up to {_iso(state.next_day - 1)})"
+    until = "" if state.next_day is None else f" (assigned up to {iso(state.next_day - 1)})"
     final = f" and whose returns are final ({rules.settle} days)" if rules.settle else ""
     return (
         f"Mean extra contribution profit per assigned {unit}{window} of {arms} against "
         f"{experiment.control.label}, of {unit}s whose window is closed{final}{until}; "
         f"{unit}s still within it count for nothing yet."
     )
-
-
-def _run_days(experiment: Experiment, rows: Mapping[int, Any]) -> tuple[int, int]:
-    """First and last shop day of assignment: the plan's, else what the data have."""
-    if experiment.run is not None:
-        return _days(experiment.run.start), _days(experiment.run.end)
-    return (min(rows), max(rows)) if rows else (0, 0)
-
-
-def _days(day: date) -> int:
-    return (day - EPOCH).days
-
-
-def _iso(day: int) -> str:
-    return (EPOCH + timedelta(days=day)).isoformat()
 
 
 __all__ = ["look", "recall"]

@@ -14,15 +14,16 @@ import numpy as np
 
 from upliftlab.data.cells import Cells
 from upliftlab.data.cluster_totals import ClusterTotals
+from upliftlab.data.look_files import Piece
 from upliftlab.data.looks import PowerSums
 from upliftlab.monitor.refusals import unreadable_state
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from upliftlab.data.looks import Fresh
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,11 +37,14 @@ class State:
         cells: Moments by arm, strata and day; None before any window has closed.
         clusters: Totals of clusters; None where units were assigned one by one.
         covariates: Columns known before assignment.
-        powers: Arm -> power sums of profit, for its skewness and its units above 0.
+        powers: Shop day -> arm -> power sums of profit, for its skewness and its units above 0.
         assigned: Shop day -> arm -> units first assigned on it.
         counted_to: First shop day whose assignments are not counted yet.
-        rows: Source -> rows dated before ``as_of``, to find those that arrive late.
-        late: Source -> rows that arrived after their day had been read, so far.
+        pieces: Source -> file -> rows by day, to find those that arrive late.
+        late: Source -> rows that came after customers they concern had been read, so far.
+        again: Shop days of assignment that were read again, so far.
+        lost: Such days that could not be, for other rows of theirs had gone.
+        gone: Source -> shop day -> rows that were there and went.
         set_aside: Rule -> rows not used, so far.
         looks: What each look said, as plain values, in order of time.
     """
@@ -51,34 +55,55 @@ class State:
     cells: Cells | None = None
     clusters: ClusterTotals | None = None
     covariates: tuple[str, ...] = ()
-    powers: Mapping[str, PowerSums] = field(default_factory=dict)
+    powers: Mapping[int, Mapping[str, PowerSums]] = field(default_factory=dict)
     assigned: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     counted_to: int | None = None
-    rows: Mapping[str, int] = field(default_factory=dict)
+    pieces: Mapping[str, Mapping[str, Piece]] = field(default_factory=dict)
     late: Mapping[str, int] = field(default_factory=dict)
+    again: tuple[int, ...] = ()
+    lost: tuple[int, ...] = ()
+    gone: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     set_aside: Mapping[str, int] = field(default_factory=dict)
     looks: tuple[Mapping[str, Any], ...] = ()
 
-    def with_days(self, fresh: Fresh, powers: Mapping[str, PowerSums]) -> State:
-        """Add units of newly closed days; what was read before is not touched."""
-        aside = dict(self.set_aside)
-        for each in fresh.facts.set_aside:
-            key = f"{each.source}: {each.rule}"
-            aside[key] = aside.get(key, 0) + each.rows
+    def powers_of(self, arm: str) -> PowerSums:
+        """Power sums of one arm over all days."""
+        found = [by[arm] for by in self.powers.values() if arm in by]
+        return sum(found, PowerSums())
+
+    def with_days(self, fresh: Fresh, powers: Mapping[int, Mapping[str, PowerSums]]) -> State:
+        """Add units of days that are not among those read before."""
         clusters = fresh.clusters
         if clusters is not None and self.clusters is not None:
             clusters = self.clusters + clusters
         return replace(
             self,
-            next_day=fresh.last + 1,
             cells=fresh.cells if self.cells is None else added(self.cells, fresh.cells),
             clusters=clusters,
             covariates=tuple(dict.fromkeys((*self.covariates, *fresh.covariates))),
-            powers={
-                arm: self.powers.get(arm, PowerSums()) + sums for arm, sums in powers.items()
-            },
-            set_aside=aside,
+            powers={**self.powers, **powers},
         )
+
+    def without_days(self, days: Collection[int]) -> State:
+        """Take the units of some assignment days out again; of clusters, those of all days."""
+        cells = self.cells
+        if cells is not None:
+            kept = cells.without(day={str(day) for day in days})
+            cells = kept if kept.labels else None
+        return replace(
+            self,
+            cells=cells,
+            clusters=None,
+            powers={day: by for day, by in self.powers.items() if day not in days},
+        )
+
+    def with_set_aside(self, fresh: Fresh) -> State:
+        """Count the rows that newly closed days did not use."""
+        aside = dict(self.set_aside)
+        for each in fresh.facts.set_aside:
+            key = f"{each.source}: {each.rule}"
+            aside[key] = aside.get(key, 0) + each.rows
+        return replace(self, set_aside=aside)
 
 
 def added(one: Cells, two: Cells) -> Cells:
@@ -96,11 +121,22 @@ def save(state: State, path: Path) -> None:
         "next_day": state.next_day,
         "as_of": state.as_of,
         "covariates": list(state.covariates),
-        "powers": {arm: [p.active, p.one, p.two, p.three] for arm, p in state.powers.items()},
+        "powers": {
+            str(day): {arm: [p.active, p.one, p.two, p.three] for arm, p in by.items()}
+            for day, by in state.powers.items()
+        },
         "assigned": {str(day): dict(by) for day, by in state.assigned.items()},
         "counted_to": state.counted_to,
-        "rows": dict(state.rows),
+        "pieces": {
+            source: {name: piece.to_dict() for name, piece in found.items()}
+            for source, found in state.pieces.items()
+        },
         "late": dict(state.late),
+        "again": list(state.again),
+        "lost": list(state.lost),
+        "gone": {
+            source: {str(day): n for day, n in by.items()} for source, by in state.gone.items()
+        },
         "set_aside": dict(state.set_aside),
         "looks": list(state.looks),
     }
@@ -168,13 +204,25 @@ def _state(plain: dict[str, Any], arrays: dict[str, Any]) -> State:
         clusters=clusters,
         covariates=tuple(plain["covariates"]),
         powers={
-            arm: PowerSums(active=int(p[0]), one=p[1], two=p[2], three=p[3])
-            for arm, p in plain["powers"].items()
+            int(day): {
+                arm: PowerSums(active=int(p[0]), one=p[1], two=p[2], three=p[3])
+                for arm, p in by.items()
+            }
+            for day, by in plain["powers"].items()
         },
         assigned={int(day): by for day, by in plain["assigned"].items()},
         counted_to=plain["counted_to"],
-        rows=plain["rows"],
+        pieces={
+            source: {name: Piece.from_dict(each) for name, each in found.items()}
+            for source, found in plain["pieces"].items()
+        },
         late=plain["late"],
+        again=tuple(plain["again"]),
+        lost=tuple(plain["lost"]),
+        gone={
+            source: {int(day): n for day, n in by.items()}
+            for source, by in plain["gone"].items()
+        },
         set_aside=plain["set_aside"],
         looks=tuple(plain["looks"]),
     )
