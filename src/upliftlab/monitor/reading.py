@@ -74,7 +74,10 @@ def read_new(
     if state.as_of == end:
         return state, False
     if state.looks and state.looks[-1]["state"] == OVER:
-        why = "every planned unit has been read"
+        ended = experiment.run is not None and (state.next_day or 0) > day_number(
+            experiment.run.end
+        )
+        why = "all windows are closed" if ended else "every planned unit has been read"
         raise refusals.after_the_end(str(state.looks[-1]["day"]), why)
     start, stop = _run_days(experiment, by_day(sources.pieces[sources.who].values()))
     changes = _changes(rules, sources, state, start)
