@@ -24,13 +24,30 @@ from upliftlab.stats.shrinkage import shrink
 from upliftlab.stats.winners_curse import correct_total, expected_bias
 
 ROOT = Path(__file__).resolve().parent.parent
-STATE = ROOT / "benchmarks" / ".state" / "portfolio"
+STATE = ROOT / "benchmarks" / ".state" / "portfolio-2"
 DOCS = ROOT / "docs" / "certify"
 CHUNK = 20
 TESTS = 200
 RANKED = 300
-TOP = TESTS // 5
+TOPS = (10, 20, 40)
+HEADLINE = 20
 SHIP = 1.96
+
+CHOSEN = """
+Chosen before this run, on programmes of other seeds (300 normal from 770,010,000, 300 t3
+from 771,010,000, 600 with 80 % null from 772,010,000 on; 500 sweeps each): the centre of
+effects has a prior an eighth as wide as the widest normal, not as wide as it. It covered
+94.0 % instead of 93.2 % where 80 % of tests do nothing, 96.3 % instead of 96.7 % under
+normal and 94.7 % instead of 95.0 % under t3 effects. Three pseudo-tests in the spike
+instead of one would have given 94.7 %, 94.3 % and 95.7 % with intervals up to 9 % wider,
+and was left.
+
+An earlier version of this page, with the wider centre, had 300 programmes a prior: the
+first half of these. It covered 97.0 %, 94.0 % and, with 80 % null, 89.7 %, and ranked the
+best 40 tests alone. With twenty good tests among two hundred, as there, the best 40 are
+half filled by chance whatever the ranking, and even who knows the prior gains next to
+nothing: the best 20 (a tenth) are the headline now, and all three are shown.
+"""
 
 PRIORS = {"normal": 1_000_000, "t3": 2_000_000, "80 % null": 3_000_000}
 """True effects, all with variance 1, and the first seed of each."""
@@ -59,7 +76,9 @@ def run_one(prior: str, seed: int) -> dict[str, float]:
     all_run = correct_total(y, s, SHIP)
     some = all_run.naive.estimate - float(expected_bias(y, s, SHIP)[picked].sum())
     plain = _normal_prior(y, s, picked)
-    raw, best = np.argsort(-y, kind="stable")[:TOP], found.rank()[:TOP]
+    known = _known_prior(prior, y, s, picked)
+    raw, best = np.argsort(-y, kind="stable"), found.rank()
+    ideal = np.argsort(-known[3], kind="stable")
     return {
         "true": true,
         "naive": all_run.naive.estimate,
@@ -72,9 +91,34 @@ def run_one(prior: str, seed: int) -> dict[str, float]:
         "flexible prior": total.estimate,
         "flexible prior hit": _inside(total.ci_low, total.ci_high, true),
         "width": total.ci_high - total.ci_low,
-        "gain": float(a[best].sum() - a[raw].sum()),
-        "raw": float(a[raw].sum()),
+        "known prior": known[0],
+        "known prior hit": _inside(known[1], known[2], true),
+        "known width": known[2] - known[1],
+        **{f"raw {k}": float(a[raw[:k]].sum()) for k in TOPS},
+        **{f"gain {k}": float(a[best[:k]].sum() - a[raw[:k]].sum()) for k in TOPS},
+        **{f"ideal {k}": float(a[ideal[:k]].sum() - a[raw[:k]].sum()) for k in TOPS},
     }
+
+
+def _known_prior(
+    prior: str, y: np.ndarray, s: np.ndarray, picked: np.ndarray
+) -> tuple[float, float, float, np.ndarray]:
+    """Bayes with the prior that made the effects: what nobody has, and the least width."""
+    grid = np.linspace(-30, 30, 6_001)
+    if prior == "80 % null":
+        weight = 0.2 * stats.norm.pdf(grid, scale=np.sqrt(5)) * (grid[1] - grid[0])
+        weight[np.argmin(np.abs(grid))] += 0.8
+    elif prior == "t3":
+        weight = stats.t.pdf(grid * np.sqrt(3), 3)
+    else:
+        weight = stats.norm.pdf(grid)
+    chance = weight * np.exp(-0.5 * ((y[:, None] - grid) / s[:, None]) ** 2)
+    chance /= chance.sum(axis=1, keepdims=True)
+    mean = chance @ grid
+    variance = chance @ grid**2 - mean**2
+    total = float(mean[picked].sum())
+    reach = 1.96 * float(np.sqrt(variance[picked].sum()))
+    return total, total - reach, total + reach, mean
 
 
 def _normal_prior(y: np.ndarray, s: np.ndarray, picked: np.ndarray) -> tuple[float, ...]:
@@ -110,7 +154,9 @@ def summarise(rows: list[dict[str, float]]) -> dict[str, Any]:
     column = {key: np.array([row[key] for row in rows]) for key in rows[0]}
     n = len(rows)
     out: dict[str, Any] = {"programmes": n, "true": float(column["true"].mean())}
-    for name in ("naive", "selected only", "Lee-Shen", "normal prior", "flexible prior"):
+    for name in (
+        "naive", "selected only", "Lee-Shen", "normal prior", "flexible prior", "known prior",
+    ):  # fmt: skip
         error = column[name] - column["true"]
         out[name] = {"bias": float(error.mean()), "se": float(error.std() / np.sqrt(n))}
         if f"{name} hit" in column:
@@ -119,17 +165,25 @@ def summarise(rows: list[dict[str, float]]) -> dict[str, Any]:
     out["p_below"] = float(stats.binom.cdf(hits, n, 0.935))
     reach = stats.binomtest(hits, n).proportion_ci(0.95)
     out["coverage_interval"] = [float(reach.low), float(reach.high)]
+    later = column["flexible prior hit"][RANKED:]
+    out["coverage of later half"] = float(later.mean()) if len(later) else None
     out["naive factor"] = float(column["naive"].sum() / column["true"].sum())
     out["width"] = float(column["width"].mean())
-    gain = column["gain"][:RANKED]
+    out["known width"] = float(column["known width"].mean())
+    out["ranking"] = {str(k): _ranking(column, k) for k in TOPS}
+    return out
+
+
+def _ranking(column: dict[str, np.ndarray], k: int) -> dict[str, float]:
+    gain = column[f"gain {k}"][:RANKED]
     se = float(gain.std(ddof=1) / np.sqrt(len(gain)))
-    out["ranking"] = {
+    return {
         "programmes": len(gain),
-        "raw": float(column["raw"][:RANKED].mean()),
+        "raw": float(column[f"raw {k}"][:RANKED].mean()),
         "gain": float(gain.mean()),
         "lower": float(gain.mean() - stats.t.isf(0.025, len(gain) - 1) * se),
+        "known prior": float(column[f"ideal {k}"][:RANKED].mean()),
     }
-    return out
 
 
 def verdicts(results: dict[str, Any]) -> dict[str, str]:
@@ -146,6 +200,12 @@ def _label(row: dict[str, Any]) -> str:
     """Say where the data show less than 95 %, whatever the rule."""
     low, high = row["coverage_interval"]
     return f", too short: {low:.1%} to {high:.1%}" if high < 0.95 else ""
+
+
+def _later(row: dict[str, Any]) -> str:
+    """Programmes that no earlier version of the prior was run on."""
+    later = row["coverage of later half"]
+    return "" if later is None else f" ({later:.1%} of programmes from {RANKED + 1} on)"
 
 
 def write(results: dict[str, Any]) -> None:
@@ -165,8 +225,8 @@ def write(results: dict[str, Any]) -> None:
         "estimate exceeds 1.96 standard errors. A total fails when a binomial test rejects",
         "coverage of at least 93.5 % at 0.001 (Holm over the priors). Errors are mean (SE) of",
         "total less true total of what was shipped. Lee-Shen and the normal prior are shown to",
-        "compare; reviews print the flexible prior. 300 runs tell 95 % from 90 %, not from",
-        "92 %: where the interval of the coverage lies below 95 %, the verdict says so.",
+        "compare; reviews print the flexible prior. Where the interval of the coverage lies",
+        "below 95 %, the verdict says so. Known prior: who knows how effects were made.",
         "",
         f"Made by `{command}`; "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
@@ -174,37 +234,44 @@ def write(results: dict[str, Any]) -> None:
         "",
         (
             "| effects | runs | true total | naive factor | naive | selected only | Lee-Shen | "
-            "normal prior | flexible prior | covers | width | verdict |"
+            "normal prior | known prior | flexible prior | covers | width, of known prior's | "
+            "verdict |"
         ),
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
     for name, row in results.items():
         cells = [
             f"{row[m]['bias']:+.2f} ({row[m]['se']:.2f})"
             + (f", covers {row[m]['coverage']:.1%}" if "coverage" in row[m] else "")
-            for m in ("naive", "selected only", "Lee-Shen", "normal prior")
+            for m in ("naive", "selected only", "Lee-Shen", "normal prior", "known prior")
         ]
         best = row["flexible prior"]
         lines.append(
             f"| {name} | {row['programmes']} | {row['true']:.1f} | {row['naive factor']:.2f} | "
             + " | ".join(cells)
-            + f" | {best['bias']:+.2f} ({best['se']:.2f}) | {best['coverage']:.1%} | "
-            f"{row['width']:.1f} | {found[name]}{_label(row)} |"
+            + f" | {best['bias']:+.2f} ({best['se']:.2f}) | {best['coverage']:.1%}"
+            f"{_later(row)} | {row['width']:.1f}, {row['width'] / row['known width']:.2f} | "
+            f"{found[name]}{_label(row)} |"
         )
     lines += [
         "",
-        f"Ranking: true sum of the best {TOP} by shrunken effect less that of the best {TOP}",
-        "by raw estimate, paired over programmes.",
+        "Ranking: true sum of the best tests by shrunken effect less that of as many by raw",
+        f"estimate, paired over programmes; the best {HEADLINE} are the headline.",
         "",
-        "| effects | programmes | by raw estimate | gain of shrunken | lower 95 % |",
-        "|---|--:|--:|--:|--:|",
+        (
+            "| effects | best | programmes | by raw estimate | gain of shrunken | lower 95 % | "
+            "gain of known prior |"
+        ),
+        "|---|--:|--:|--:|--:|--:|--:|",
     ]
     for name, row in results.items():
-        r = row["ranking"]
-        lines.append(
-            f"| {name} | {r['programmes']} | {r['raw']:.2f} | {r['gain']:+.2f} | "
-            f"{r['lower']:+.2f}{'' if r['lower'] > 0 else ' (no gain shown)'} |"
-        )
+        for k, r in row["ranking"].items():
+            lines.append(
+                f"| {name} | {k} | {r['programmes']} | {r['raw']:.2f} | {r['gain']:+.2f} | "
+                f"{r['lower']:+.2f}{'' if r['lower'] > 0 else ' (no gain shown)'} | "
+                f"{r['known prior']:+.2f} |"
+            )
+    lines += ["", "## What was chosen, and when", CHOSEN.rstrip()]
     (DOCS / "portfolio.md").write_text("\n".join(lines) + "\n")
 
 

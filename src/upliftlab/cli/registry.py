@@ -189,6 +189,9 @@ def decide(
     arm: Annotated[str, typer.Option(help="The treatment, where there are several.")] = "",
     expires: Annotated[str, typer.Option(help="Last day of an override.")] = "",
     holdout: Annotated[str, typer.Option(help="Share that stays without, such as 5%.")] = "",
+    site: Annotated[
+        Path | None, typer.Option("--review", help="Review whose page shows it at once.")
+    ] = None,
     folder: Folder = DEFAULT,
 ) -> None:
     """Sign a decision on a record; against its verdict only with a reason and an end."""
@@ -200,6 +203,11 @@ def decide(
         taken(found, decision, by=by, arm=arm, why=why, expires=expires, holdout=holdout)
     )
     typer.echo(f"{found.name}: {sentence(kept)}")
+    if site is not None:
+        from upliftlab.report.quarter.site import write_experiment
+
+        page = write_experiment(store.find(found.id), site)
+        typer.echo(f"page: {page}")
 
 
 registry.command("decide")(decide)

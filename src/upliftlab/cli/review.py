@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,9 +14,11 @@ from upliftlab.cli.registry import DEFAULT, Folder
 from upliftlab.errors import DataError, UpliftlabError
 
 if TYPE_CHECKING:
+    from upliftlab.registry.record import Record
     from upliftlab.registry.store import Registry
     from upliftlab.report.quarter.first import Issue
-    from upliftlab.review.tie import Tie
+    from upliftlab.report.quarter.together import Together
+    from upliftlab.review.restated import Drift
 
 
 @app.command()
@@ -38,7 +41,17 @@ def review(
     ] = None,
     ledger: Annotated[
         Path | None,
-        typer.Option(help="CSV: line, channel, ordered, posted, amount (minor units)."),
+        typer.Option(help="CSV or xlsx: line, channel, ordered, posted, amount, status."),
+    ] = None,
+    last: Annotated[
+        Path | None, typer.Option(help="review.json of the last review: what moved since?")
+    ] = None,
+    long_run: Annotated[
+        Path | None, typer.Option(help="JSON: measured windows, surrogate index, pull-forward.")
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(help="Next quarter's campaign money, main units; today's unless said."),
     ] = None,
 ) -> None:
     """Make the review of a quarter: site, workbook, Markdown, CSV and JSON."""
@@ -50,48 +63,30 @@ def review(
     given = (books, chart, ledger)
     if any(given) and not all(given):
         raise UpliftlabError("books are compared with --books, --chart and --ledger together.")
-    tied = _tied(books, chart, ledger, quarter) if books and chart and ledger else None
+    given_files = (ledger, books, chart) if ledger and books and chart else None
+    beside = Beside(files=given_files, last=last, long_run=long_run, budget=budget)
     with uncollected():
-        made(Registry(folder, must_exist=True), quarter, out, issue, tied)
+        made(Registry(folder, must_exist=True), quarter, out, issue, beside)
 
 
-def _tied(books: Path, chart: Path, ledger: Path, quarter: str) -> Tie:
-    """Compare ledger and books over the months of the quarter."""
-    from upliftlab.review.books import calendar_months, read_books, read_chart
-    from upliftlab.review.postings import postings_from
-    from upliftlab.review.tie import tie
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """What a review may be given beside its registry: ledger, books and chart, and so on."""
 
-    calendar = calendar_months(int(quarter[:4]))
-    rows = [{**row, "amount": int(row["amount"])} for row in _csv(ledger)]
-    return tie(
-        postings_from(rows),
-        read_books(books, calendar=calendar),
-        read_chart(_csv(chart)),
-        periods=calendar.of_quarter(quarter),
-    )
-
-
-def _csv(file: Path) -> list[dict[str, str]]:
-    import csv
-
-    if not file.exists():
-        raise DataError.missing_file(file.stem, str(file))
-    with file.open(encoding="utf-8-sig", newline="") as text:
-        return list(csv.DictReader(text))
+    files: tuple[Path, Path, Path] | None = None
+    last: Path | None = None
+    long_run: Path | None = None
+    budget: float | None = None
 
 
 def made(
-    store: Registry, quarter: str, out: Path, issue: Issue, tied: Tie | None = None
+    store: Registry, quarter: str, out: Path, issue: Issue, beside: Beside | None = None
 ) -> None:
     """Write the review and print its first lines."""
     from upliftlab.registry.mistakes import RegistryError
     from upliftlab.report.quarter import write_review
     from upliftlab.report.quarter.first import first_of
-    from upliftlab.report.quarter.together import Together
-    from upliftlab.review.agenda import agenda_of
-    from upliftlab.review.calibration import calibrate, readings_of
     from upliftlab.review.programme import programme
-    from upliftlab.review.quarter import review_of
 
     records = store.records(quarter)
     if not records:
@@ -100,10 +95,7 @@ def made(
     found = programme(records, quarter)
     damage = store.damage()
     today = date.fromisoformat(issue.frozen)
-    read = review_of(records, quarter=quarter, today=issue.frozen)
-    factors = calibrate(readings_of(records), today=today) if found.currency else ()
-    agenda = agenda_of(read, records, calibrations=factors)
-    together = Together(review=read, agenda=agenda, factors=factors, tie=tied)
+    together = _together(store, records, quarter, today, beside or Beside())
     written = write_review(
         found, out, issue=issue, together=together, damage=damage, today=today
     )
@@ -114,3 +106,55 @@ def made(
     for each in damage:
         typer.echo(f"damaged: {each.text}", err=True)
     typer.echo(f"page: {written['html']}")
+
+
+def _together(
+    store: Registry, records: tuple[Record, ...], quarter: str, today: date, beside: Beside
+) -> Together:
+    """Read the quarter's tests together, and what was given beside them."""
+    from upliftlab.plan.currencies import currency_of
+    from upliftlab.report.quarter.together import Together
+    from upliftlab.review.agenda import agenda_of
+    from upliftlab.review.allocation import plan_of
+    from upliftlab.review.book_files import read_reconciled
+    from upliftlab.review.calibration import calibrate, readings_of
+    from upliftlab.review.long_files import read_long_run
+    from upliftlab.review.quarter import review_of
+
+    read = review_of(records, quarter=quarter, today=today.isoformat())
+    factors = calibrate(readings_of(records), today=today) if read.currency else ()
+    scale = currency_of(read.currency).scale if read.currency else 1
+    money = None if beside.budget is None else beside.budget * scale
+    tied = (
+        None
+        if beside.files is None
+        else read_reconciled(*beside.files, quarter=quarter, currency=read.currency or "CNY")
+    )
+    return Together(
+        review=read,
+        agenda=agenda_of(read, records, calibrations=factors),
+        factors=factors,
+        tie=None if tied is None else tied.tie,
+        bases=None if tied is None else tied.bases,
+        drift=None if beside.last is None else _drift(store, beside.last),
+        long_run=None if beside.long_run is None else read_long_run(beside.long_run),
+        plan=plan_of(read, records, budget=money) if read.currency else None,
+    )
+
+
+def _drift(store: Registry, last: Path) -> Drift:
+    """Compare the records that the last review was made of with the newest ones."""
+    import json
+
+    from upliftlab.review.restated import drift
+
+    if not last.exists():
+        raise DataError.missing_file("last review", str(last))
+    try:
+        found = json.loads(last.read_text(encoding="utf-8"))
+        quarter, addresses = found["quarter"], found["records"]
+    except (ValueError, KeyError, TypeError):
+        raise DataError(
+            f"--last {str(last)!r} is no review.json: it has no quarter and records."
+        ) from None
+    return drift(store.at(addresses), store.records(quarter))

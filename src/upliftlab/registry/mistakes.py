@@ -23,6 +23,14 @@ class RegistryError(UpliftlabError):
         )
 
     @classmethod
+    def no_page(cls, name: str, site: object) -> RegistryError:
+        """The review in that folder has no page of the record."""
+        return cls(
+            f"review {str(site)!r} has no page of {name!r} as it is on record; make it anew "
+            "with upliftlab review."
+        )
+
+    @classmethod
     def unknown(cls, asked: str, have: Collection[str]) -> RegistryError:
         """No record has that name or address."""
         near = get_close_matches(asked, have, n=1)

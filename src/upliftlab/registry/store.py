@@ -137,6 +137,20 @@ class Registry:
             raise RegistryError.unknown(asked, {each.name for each in sound})
         return self._record(by_address, taken)
 
+    def at(self, addresses: Iterable[str]) -> tuple[Record, ...]:
+        """Read records as they stood, by address: those of an earlier review, say.
+
+        Raises:
+            RegistryError: When one of them is not on file.
+        """
+        on_file = {e.id: e for e in self.entries() if not e.problem and not e.is_decision}
+        asked = list(addresses)
+        for each in asked:
+            if each not in on_file:
+                raise RegistryError.unknown(each, {e.name for e in on_file.values()})
+        taken = self._taken()
+        return tuple(self._record([on_file[each]], taken) for each in asked)
+
     def damage(self) -> tuple[Damage, ...]:
         """Name every file that the index found damaged, and every write that did not end."""
         return (*damaged(self.entries()), *unfinished(self.folder))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +15,7 @@ from upliftlab.registry.record import plain
 from upliftlab.stats.estimate import Estimate, interval, upper_tail
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -260,15 +263,16 @@ class _Problem:
         # Money in a scale near 1: tolerances of the solver are absolute.
         scale = np.maximum(np.abs(rows).max(axis=1), 1e-12)
         most = np.array([m for _, _, m in limits])
-        found = milp(
-            -worth / max(float(np.abs(worth).max()), 1e-12),
-            constraints=[
-                LinearConstraint(one, 1, 1),
-                LinearConstraint(rows / scale[:, None], -np.inf, most / scale + 1e-9),
-            ],
-            integrality=np.ones(len(worth), dtype=np.intp),
-            bounds=Bounds(0, 1),
-        )
+        with _silent():
+            found = milp(
+                -worth / max(float(np.abs(worth).max()), 1e-12),
+                constraints=[
+                    LinearConstraint(one, 1, 1),
+                    LinearConstraint(rows / scale[:, None], -np.inf, most / scale + 1e-9),
+                ],
+                integrality=np.ones(len(worth), dtype=np.intp),
+                bounds=Bounds(0, 1),
+            )
         return None if found.x is None else np.round(found.x)
 
     def today(self, options: Sequence[Option]) -> Floats:
@@ -294,6 +298,20 @@ class _Problem:
                 )
         names = ", ".join(what for what, _, _ in self.limits(self.mean))
         return f"{names} cannot be kept together by any choice of levels; ease one of them."
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep the solver from printing, which it does past Python and whatever it is asked."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _linear(name: str, problem: _Problem, weight: Floats, level: float) -> Estimate:

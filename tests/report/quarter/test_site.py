@@ -26,6 +26,12 @@ document.getElementById("page").addEventListener("load", function () {{
     var box = text.getBoundingClientRect();
     return box.width > 0 && (box.right > {width} + 1 || box.left < -1);
   }}).map(function (text) {{ return text.textContent; }});
+  found.over = Array.from(page.querySelectorAll("td, th, p, li, dd, svg")).filter(
+    function (each) {{
+      var box = each.getBoundingClientRect();
+      return box.width > 0 && box.right > {width} + 1;
+    }}
+  ).map(function (each) {{ return each.textContent.slice(0, 60); }});
   found.styled = inside.getComputedStyle(page.body).maxWidth;
   found.asked = inside.performance.getEntriesByType("resource").map(function (each) {{
     return each.name;
@@ -37,7 +43,7 @@ document.getElementById("page").addEventListener("load", function () {{
     return !each.labels.length;
   }}).length;
   var grid = page.getElementById("programme-table");
-  if (grid) {{
+  if (grid && grid.querySelector("input")) {{
     var heads = grid.querySelectorAll("thead th"), body = grid.querySelector("tbody");
     var column = 5, button = heads[column].querySelector("button");
     button.focus();
@@ -75,11 +81,16 @@ def run(browser, folder, *more):
     return done.stdout, console
 
 
-def seen(browser, site, folder, name, *, width, height):
+def seen(browser, site, folder, name, *, width, height, on_paper=False):
     """Open a page of the site in a frame of that size, beside its own files."""
     place = site / name
     probe = place.with_name(f"probe-{width}-{place.stem[:8]}.html")
     text = place.read_text(encoding="utf-8")
+    if on_paper:
+        style = (site / "style.css").read_text(encoding="utf-8")
+        laid = style.replace("@media print", "@media all").replace("break-before: page", "")
+        text, links = re.subn(r'<link rel="stylesheet"[^>]*>', f"<style>{laid}</style>", text)
+        assert links == 1
     probe.write_text(
         PROBE.format(width=width, height=height, page=html.escape(text)), encoding="utf-8"
     )
@@ -141,16 +152,70 @@ def test_the_review_is_readable_on_a_phone(browser, site, tmp_path):
         assert console == []
 
 
-def test_the_review_prints_as_a_board_paper(browser, site, tmp_path):
-    """Printed to PDF from disk, without JavaScript's help, it has all its parts."""
-    target = tmp_path / "review.pdf"
-    run(
-        browser, tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={target}",
-        (site / "index.html").as_uri(),
-    )  # fmt: skip
-    pages = len(re.findall(rb"/Type\s*/Page[^s]", target.read_bytes()))
+PAPER = 718
+"""Pixels of an A4 page between margins of a centimetre."""
 
-    assert 5 <= pages <= 40
+
+def printed(browser, folder, page):
+    """Print a page to PDF from disk; return how many sheets it has."""
+    target = folder / f"{page.stem[:20]}.pdf"
+    _, console = run(
+        browser, folder, "--no-pdf-header-footer", f"--print-to-pdf={target}", page.as_uri()
+    )
+    assert console == []
+    return len(re.findall(rb"/Type\s*/Page[^s]", target.read_bytes()))
+
+
+def test_the_review_prints_as_a_board_paper(browser, site, tmp_path):
+    """One paper holds the review and every experiment on a page of its own."""
+    alone = printed(browser, tmp_path, site / "index.html")
+    whole = printed(browser, tmp_path, site / "board.html")
+
+    assert 5 <= alone <= 40
+    assert alone + 14 <= whole + 1 <= alone + 14 * 3
+
+
+def test_nothing_is_cut_on_paper_or_on_the_board_papers_screen(browser, site, tmp_path):
+    """Laid out as printed, no cell, line or picture is wider than the page; no message."""
+    paper, said = seen(
+        browser, site, tmp_path, "board.html", width=PAPER, height=1000, on_paper=True
+    )
+    phone, also = seen(browser, site, tmp_path, "board.html", width=390, height=800)
+
+    assert paper["over"] == []
+    assert paper["width"] <= PAPER
+    assert phone["width"] <= 390
+    assert phone["cut"] == []
+    assert phone["unreachable"] == 0
+    assert phone["focusable"] > 60
+    assert said == also == []
+    asked = (*paper["asked"], *phone["asked"])
+    assert all(each.startswith(("file:", "data:")) for each in asked)
+
+
+def test_every_experiments_page_fits_on_paper(browser, site, tmp_path):
+    """Those with arms, those without, the longest: as printed, nothing is wider than a page."""
+    pages = sorted((site / "experiments").glob("*.html"), key=lambda p: p.stat().st_size)
+    for page in (pages[0], pages[len(pages) // 2], pages[-1]):
+        name = f"experiments/{page.name}"
+        found, console = seen(
+            browser, site, tmp_path, name, width=PAPER, height=1000, on_paper=True
+        )
+
+        assert found["over"] == []
+        assert console == []
+
+
+def test_links_of_the_board_paper_lead_within_it(site):
+    """What the review links to stands in the paper, under one id each."""
+    text = (site / "board.html").read_text(encoding="utf-8")
+    ids = re.findall(r' id="([^"]+)"', text)
+    links = re.findall(r'href="#([^"]+)"', text)
+
+    assert len(ids) == len(set(ids))
+    assert set(links) <= set(ids)
+    assert 'href="experiments/' not in text
+    assert text.count("<article") == 14
 
 
 def test_the_review_is_complete_without_scripts(site):

@@ -138,12 +138,14 @@ def calibration_chart(results: Sequence[Result]) -> Chart | None:
     )
 
 
-def holdout_chart(rows: Sequence[tuple[str, Estimate]], amounts: Amounts) -> Chart:
+def holdout_chart(
+    rows: Sequence[tuple[str, Estimate]], amounts: Amounts, *, name: str = "holdout"
+) -> Chart:
     """Sum of the tests, corrected sum and holdout beside each other."""
     shown = [Row(label=n, estimate=e, text=amounts.shown(e).text) for n, e in rows]
     axis = Axis(title=f"{amounts.what}, {amounts.unit}", scale=amounts.scale)
     alt = "; ".join(f"{row.label}: {row.text}" for row in shown) + "."
-    return forest("holdout", shown, axis, alt)
+    return forest(name, shown, axis, alt)
 
 
 def maturity_chart(programme: Programme) -> Chart | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import shlex
 from typing import TYPE_CHECKING, Any
 
+from upliftlab.decision import KEEP_TESTING, NO_VERDICT
 from upliftlab.registry.taking import sentence
 from upliftlab.report import names
 from upliftlab.report.numbers import NONE, p_value, percent, shown_ratio, shown_share
@@ -35,6 +37,7 @@ def page_values(record: Record) -> dict[str, Any]:
             for reason in arm.reasons
         ],
         "decisions": [sentence(each) for each in record.decisions],
+        "sign": _sign(record),
         "checks": record.checks,
         "tables": [each for arm in record.arms for each in _tables(record, arm, amounts)],
         "estimand": record.estimand,
@@ -42,6 +45,16 @@ def page_values(record: Record) -> dict[str, Any]:
         "provenance": _provenance(record),
         "what": amounts.what,
     }
+
+
+def _sign(record: Record) -> str:
+    """The command that puts a decision on this page."""
+    if not record.arms:
+        return ""
+    arm = record.arms[0]
+    which = "" if len(record.arms) == 1 else f" --arm {shlex.quote(arm.arm)}"
+    word = KEEP_TESTING if arm.verdict == NO_VERDICT else arm.verdict
+    return f"upliftlab decide {shlex.quote(record.name)} {shlex.quote(word)} --by NAME{which}"
 
 
 def _facts(record: Record) -> list[str]:

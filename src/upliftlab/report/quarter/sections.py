@@ -59,7 +59,8 @@ def parts_of(
             key="trust",
             title="How far to trust the sum?",
             sections=_kept(
-                _winners(programme, amounts),
+                # Read together, what ships has a section with the better correction.
+                None if more else _winners(programme, amounts),
                 _calibration(programme),
                 _maturity(programme),
                 _validity(programme, damage),
@@ -289,7 +290,7 @@ def _winners(programme: Programme, amounts: Amounts) -> Section | None:
             f"What is to ship measured {raw.with_range}; picking the best of many adds luck; "
             f"without it {fair.with_range} is left."
         ),
-        charts=(charts.holdout_chart(rows, amounts),),
+        charts=(charts.holdout_chart(rows, amounts, name="winners"),),
         notes=(
             "Corrected after Lee and Shen (2018), over all treatments that ran.",
             "No universal holdout was given: the sum of tests is not checked against one.",

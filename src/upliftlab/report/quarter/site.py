@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from upliftlab.registry.mistakes import RegistryError
 from upliftlab.report.files import replace_file
 from upliftlab.report.page import MARKS, asset, environment
 from upliftlab.report.quarter.amounts import Amounts
+from upliftlab.report.quarter.board import render_board
 from upliftlab.report.quarter.first import Issue, first_of
 from upliftlab.report.quarter.forms import render_json, render_markdown
 from upliftlab.report.quarter.grids import (
@@ -18,8 +20,9 @@ from upliftlab.report.quarter.grids import (
 )
 from upliftlab.report.quarter.pages import page_values
 from upliftlab.report.quarter.sections import parts_of
+from upliftlab.report.quarter.sheets import tables_together
 from upliftlab.report.quarter.tables import render_csv, tables_of
-from upliftlab.report.quarter.together import parts_together, tables_together
+from upliftlab.report.quarter.together import parts_together
 from upliftlab.report.quarter.workbook import render_workbook
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from upliftlab.registry.damage import Damage
+    from upliftlab.registry.record import Record
     from upliftlab.report.quarter.together import Together
     from upliftlab.review.programme import Programme
 
@@ -53,8 +57,8 @@ def write_review(
         today: Day against which overrides expire; none expire unless given.
 
     Returns:
-        Form -> path: "html", "markdown", "json", "xlsx", and the folders "experiments" and
-        "data" of pages and CSV files.
+        Form -> path: "html", "board" (one paper to print), "markdown", "json", "xlsx", and
+        the folders "experiments" and "data" of pages and CSV files.
     """
     place = Path(folder)
     issue = issue or Issue()
@@ -87,12 +91,35 @@ def write_review(
         "xlsx": (place / "review.xlsx", render_workbook(tables)),
         "json": (place / "review.json", render_json(programme, tables).encode()),
         "markdown": (place / "summary.md", render_markdown(first, parts, grids).encode()),
+        "board": (
+            place / "board.html",
+            render_board(programme, first, parts, grids, f"{made}.").encode(),
+        ),
         "html": (place / "index.html", page.encode()),
     }
     for path, content in written.values():
         replace_file(path, content)
     paths = {form: path for form, (path, _) in written.items()}
     return paths | {"experiments": place / EXPERIMENTS, "data": place / DATA}
+
+
+def write_experiment(record: Record, folder: str | Path) -> Path:
+    """Make the page of one experiment anew in a site that is there.
+
+    A decision stands on it at once; the other pages follow when the review is next made.
+
+    Args:
+        record: As it stands in the registry, with its decisions.
+        folder: The site.
+
+    Raises:
+        RegistryError: When the site has no page of this record.
+    """
+    path = Path(folder) / EXPERIMENTS / page_of(record)
+    if not path.is_file():
+        raise RegistryError.no_page(record.name, folder)
+    template = environment().get_template("record.html")
+    return replace_file(path, template.render(record=page_values(record), marks=MARKS).encode())
 
 
 def _write_experiments(programme: Programme, folder: Path) -> None:
@@ -102,7 +129,7 @@ def _write_experiments(programme: Programme, folder: Path) -> None:
     for record in programme.records:
         name = page_of(record)
         kept.add(name)
-        text = template.render(**page_values(record), marks=MARKS)
+        text = template.render(record=page_values(record), marks=MARKS)
         replace_file(folder / name, text.encode())
     for stale in folder.glob("*--*.html"):
         if stale.name not in kept:

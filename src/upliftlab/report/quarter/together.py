@@ -11,14 +11,25 @@ from upliftlab.report.numbers import NONE, percent, shown_ratio
 from upliftlab.report.parts import Part, Section, table
 from upliftlab.report.quarter import charts
 from upliftlab.report.quarter.amounts import Amounts, mechanism_name
+from upliftlab.report.quarter.beside import (
+    as_text,
+    bridge_section,
+    budget_section,
+    drift_section,
+    long_run_section,
+    shift_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from upliftlab.report.quarter.tables import DataTable, Value
     from upliftlab.review.agenda import Agenda
     from upliftlab.review.calibration import Calibration
+    from upliftlab.review.long_files import LongRun
+    from upliftlab.review.next_quarter import NextPlan
+    from upliftlab.review.postings import TwoBases
     from upliftlab.review.quarter import Review
+    from upliftlab.review.restated import Drift
     from upliftlab.review.tie import Tie
     from upliftlab.stats.estimate import Estimate
 
@@ -34,12 +45,20 @@ class Together:
         agenda: Tests that are worth their cost, and open questions.
         factors: Calibration factors of reported ROI.
         tie: Ledger against books; None where no books were given.
+        bases: The ledger by order date and by posting date; None likewise.
+        drift: What moved since the last review; None where none was named.
+        long_run: Lifetime value and what was pulled forward; None where nobody gave it.
+        plan: Where next quarter's money goes; None where no campaign's money is known.
     """
 
     review: Review
     agenda: Agenda
     factors: tuple[Calibration, ...] = ()
     tie: Tie | None = None
+    bases: TwoBases | None = None
+    drift: Drift | None = None
+    long_run: LongRun | None = None
+    plan: NextPlan | None = None
 
     @property
     def amounts(self) -> Amounts:
@@ -51,15 +70,21 @@ def lines_of(found: Together) -> tuple[tuple[str, str], ...]:
     """Lines of the first screen: the books, the holdout, what to test next."""
     out = []
     if found.tie is not None:
-        out.append(("Ties to the books:", found.tie.sentence))
+        out.append(("Ties to the books:", as_text(found.tie.sentence)))
     if math.isfinite(found.review.holdout.holdout.estimate):
         out.append(("Holdout:", found.review.holdout.sentence))
+    if found.drift is not None:
+        out.append(("Since the last review:", found.drift.sentence))
+    if found.plan is not None and found.plan.gain.std_error > 0:
+        shown = found.amounts.shown(found.plan.gain)
+        shift = shift_text(found.plan, found.amounts)
+        out.append(("Next quarter:", f"{shift} → {shown.value} ({shown.interval})"))
     if found.agenda.tests:
         best = found.agenda.tests[0]
         worth = found.amounts.plain(best.net, width=best.net, signed=False)
         out.append(
             (
-                "Next quarter:",
+                "Test next:",
                 (
                     f"{names.counted(len(found.agenda.tests), 'test')} worth more than "
                     f"they cost; first {best.experiment}, {best.arm}, worth {worth} net"
@@ -93,11 +118,14 @@ def parts_together(found: Together) -> tuple[Part, ...]:
         _adds_up(found.review),
         _factors(found.factors),
         _tie(found, amounts),
+        None if found.bases is None else bridge_section(found.bases, found.tie, amounts),
+        None if found.drift is None else drift_section(found.drift, amounts),
+        None if found.long_run is None else long_run_section(found.long_run, amounts),
     )
     kept = tuple(each for each in sections if each is not None)
     return (
         Part(key="together", title="All tests together", sections=kept),
-        Part(key="next", title="What do we test next?", sections=_next(found, amounts)),
+        Part(key="next", title="What do we do next quarter?", sections=_next(found, amounts)),
     )
 
 
@@ -241,7 +269,7 @@ def _tie(found: Together, amounts: Amounts) -> Section | None:
     return Section(
         key="books",
         title="Does it tie to the books?",
-        finding=_sentence(tie.sentence),
+        finding=_sentence(as_text(tie.sentence)),
         tables=(table("Every residual", heads, rows, text=3),) if rows else (),
     )
 
@@ -270,13 +298,15 @@ def _next(found: Together, amounts: Amounts) -> tuple[Section, ...]:
         if tests
         else "No further test of these treatments would tell more than it costs."
     )
+    plan = () if found.plan is None else (budget_section(found.plan, amounts),)
     sections = [
+        *plan,
         Section(
             key="tests",
             title="Tests worth their cost",
             finding=finding,
             tables=(table("By value of information", heads, rows, text=2),) if rows else (),
-        )
+        ),
     ]
     if found.agenda.questions:
         asked = [
@@ -298,54 +328,6 @@ def _next(found: Together, amounts: Amounts) -> tuple[Section, ...]:
             )
         )
     return tuple(sections)
-
-
-def tables_together(found: Together) -> tuple[DataTable, ...]:
-    """The same as tables of plain values."""
-    from upliftlab.report.quarter.tables import DataTable
-
-    scale = found.amounts.scale
-    arms = tuple(
-        (
-            each.entry.experiment,
-            each.entry.arm,
-            _known(each.entry.profit.estimate, scale),
-            _known(each.shrunken.estimate, scale),
-            _known(each.shrunken.ci_low, scale),
-            _known(each.shrunken.ci_high, scale),
-            _known(each.p_positive),
-            _known(each.rollout.estimate, scale),
-        )
-        for each in found.review.arms
-    )
-    tests = tuple(
-        (
-            each.experiment,
-            each.arm,
-            each.per_arm,
-            _known(each.mde_total, scale),
-            _known(each.gross, scale),
-            _known(each.cost, scale),
-            _known(each.net, scale),
-        )
-        for each in found.agenda.tests
-    )
-    shrunken = (
-        "experiment", "treatment", "per unit", "shrunken", "range low", "range high",
-        "chance above 0", "rolled out, shrunken",
-    )  # fmt: skip
-    following = (
-        "experiment", "treatment", "per arm", "smallest effect seen, rolled out", "worth",
-        "cost", "net",
-    )  # fmt: skip
-    return (
-        DataTable(name="shrunken", columns=shrunken, rows=arms),
-        DataTable(name="next tests", columns=following, rows=tests),
-    )
-
-
-def _known(value: float, scale: float = 1.0) -> Value:
-    return value * scale if math.isfinite(value) else None
 
 
 def _sentence(text: str) -> str:
