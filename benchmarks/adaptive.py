@@ -44,10 +44,10 @@ EVEN, UNEVEN = (0.0,) * EPOCHS, (0.0, 0.0, 3.0, 0.0, 0.0, 6.0, 6.0, 0.0)
 WORLDS: dict[str, dict[str, Any]] = {
     "coupon, even weeks": {"preset": "gmv_up_profit_down", "lift": EVEN, "runs": 1_000},
     "coupon, uneven weeks": {"preset": "gmv_up_profit_down", "lift": UNEVEN, "runs": 1_000},
-    "no reaction, even weeks": {"preset": "null", "lift": EVEN, "runs": 2_000},
-    "no reaction, uneven weeks": {"preset": "null", "lift": UNEVEN, "runs": 2_000},
+    "no reaction, even weeks": {"preset": "null", "lift": EVEN, "runs": 1_000},
+    "no reaction, uneven weeks": {"preset": "null", "lift": UNEVEN, "runs": 1_000},
 }
-SHORT, MANY, PATHS = 2_000, 20, 10_000
+SHORT, MANY, PATHS, WITH_EFFECT = 2_000, 20, 10_000, 4_000
 LOOKED: dict[str, dict[str, Any]] = {
     f"{world}, {method.replace('_', ' ')}, floor {floor:.0%}": {
         "alike": world == "no effect", "method": method, "floor": floor,
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     asked = parser.parse_args()
     STATE.mkdir(parents=True, exist_ok=True)
-    wanted = dict.fromkeys(LOOKED, PATHS)
+    wanted = {name: PATHS if study["alike"] else WITH_EFFECT for name, study in LOOKED.items()}
     wanted |= {world: study["runs"] for world, study in WORLDS.items()}
     tasks = [
         (name, begin)
@@ -147,15 +147,16 @@ def _looked(name: str, begin: int) -> dict[str, Any]:
     """Tests of twenty small epochs, looked at after each of them."""
     study = LOOKED[name]
     pool = _pool("gmv_up_profit_down")
+    count = pool.shape[1]
     if study["alike"]:
-        pool = np.repeat(pool[:, :1], pool.shape[1], axis=1)
-    means = pool.mean(axis=0)
+        pool = np.ascontiguousarray(pool[:, :1])
+    means = np.broadcast_to(pool.mean(axis=0), count)
     found = paths(
         pool, method=study["method"], runs=CHUNK, epochs=MANY, units=SHORT,
-        floor=study["floor"], seed=2_000_000 + begin,
+        floor=study["floor"], alike=count if study["alike"] else 0, seed=2_000_000 + begin,
     )  # fmt: skip
     active = float((pool[:, 0] != 0).mean())
-    arms = range(1, pool.shape[1])
+    arms = range(1, count)
     out: dict[str, Any] = {}
     for level, alpha in (("each", 0.05), ("all", 0.05 / len(arms))):
         above, below = (np.zeros((CHUNK, len(arms)), dtype=bool) for _ in range(2))

@@ -23,6 +23,7 @@ from scipy import stats
 
 from benchmarks.studies import economics
 from upliftlab.design.blocks import pair_blocks
+from upliftlab.design.region_error import region_error
 from upliftlab.design.regions import set_error
 from upliftlab.design.series import series_of
 from upliftlab.design.simulated import (
@@ -32,6 +33,7 @@ from upliftlab.design.simulated import (
     simulate_power,
     users_test,
     waves_test,
+    weighted_regions_test,
 )
 from upliftlab.design.waves import WavePlan, group_time_noise
 from upliftlab.economics import MERCHANT
@@ -209,27 +211,29 @@ def switchback(days: int, length: int, burn: int) -> Made:
     return label, blocks_test(fresh, block, pair, burn_in=burn, effect=effect)
 
 
-def geo(regions: int, treated: int, window: int) -> Made:
+def regions_of(regions: int) -> tuple[Floats, Callable[[np.random.Generator], Floats]]:
     """Regions that share a market and a season, and have noise of their own."""
-    rng = np.random.default_rng(15)
-    size = rng.lognormal(0.0, 0.6, regions)
-    length = 40
+    size = np.random.default_rng(15).lognormal(0.0, 0.6, regions)
 
-    def market(rng: np.random.Generator, periods: int) -> Floats:
-        common = 100 + 8 * rng.normal(size=periods) + 5 * np.sin(np.arange(periods) / 4)
-        out: Floats = size[:, None] * (common + 6 * rng.normal(size=(regions, periods)))
+    def market(rng: np.random.Generator) -> Floats:
+        common = 100 + 8 * rng.normal(size=40) + 5 * np.sin(np.arange(40) / 4)
+        out: Floats = size[:, None] * (common + 6 * rng.normal(size=(regions, 40)))
         return out
 
+    return size, market
+
+
+def geo(regions: int, treated: int, window: int) -> Made:
+    """Large regions by time-based regression."""
+    size, market = regions_of(regions)
     chosen = tuple(int(i) for i in np.argsort(-size)[1 : 1 + treated])
     pilots = [
-        set_error(market(np.random.default_rng((16, k)), length), chosen, window)
-        for k in range(60)
+        set_error(market(np.random.default_rng((16, k))), chosen, window) for k in range(60)
     ]
     error, df = math.sqrt(np.mean([e**2 for e, _ in pilots])), pilots[0][1]
     effect = detectable(error, df=df) / (treated * window)
-    label = f"geo, {treated} of {regions} regions, {window} weeks after {length - window}"
-    test = regions_test(lambda r: market(r, length), chosen, window=window, effect=effect)
-    return label, test
+    label = f"geo, {treated} of {regions} regions, {window} weeks after {40 - window}"
+    return label, regions_test(market, chosen, window=window, effect=effect)
 
 
 def again(make: Callable[[], Made]) -> Callable[[], Made]:
@@ -240,6 +244,21 @@ def again(make: Callable[[], Made]) -> Callable[[], Made]:
         return f"{label}, drawn anew", lambda rng: test(rng.spawn(1)[0])
 
     return made
+
+
+def geo_weighted(regions: int, treated: int, window: int) -> Made:
+    """Regions of all sizes by the estimator of the analysis."""
+    size, market = regions_of(regions)
+    chosen = np.argsort(-size)[2 :: regions // treated][:treated].tolist()
+    pilots = [
+        region_error(market(np.random.default_rng((16, k))), chosen, window) for k in range(20)
+    ]
+    effect = float(np.mean([each.mde(PROMISED) for each in pilots]))
+    label = (
+        f"geo by synthetic difference in differences, {treated} of {regions} regions of all "
+        f"sizes, {window} weeks after {40 - window}"
+    )
+    return label, weighted_regions_test(market, chosen, window=window, effect=effect)
 
 
 STUDIES: dict[str, Callable[[], Made]] = {
@@ -254,14 +273,20 @@ STUDIES: dict[str, Callable[[], Made]] = {
     "switchback_days": lambda: switchback(56, 1, 0),
     "switchback_blocks": lambda: switchback(84, 3, 1),
     "geo": lambda: geo(30, 6, 8),
+    "geo_weighted": lambda: geo_weighted(30, 6, 8),
     "users_tenth_anew": again(lambda: users(20_000, 1 / 9)),
     "clusters_uneven_anew": again(lambda: clusters(15, 45)),
     "wedge_creators_anew": again(lambda: wedge(60, 3)),
 }
 
 
+FEWER = {"geo_weighted": 600}
+"""Runs of studies that take a third of a second each."""
+
+
 def run_study(name: str, runs: int) -> dict[str, Any]:
     """Run what is missing of a study in chunks with seeds of their own."""
+    runs = min(runs, FEWER.get(name, runs))
     folder = STATE / name
     folder.mkdir(parents=True, exist_ok=True)
     made: Made | None = None

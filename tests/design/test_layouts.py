@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from upliftlab.design.blocks import pair_blocks, switchback_layout
+from upliftlab.design.region_error import region_error
 from upliftlab.design.regions import geo_layout, region_sets
 from upliftlab.design.series import series_of
 from upliftlab.design.simulated import (
@@ -18,6 +19,7 @@ from upliftlab.design.simulated import (
     simulate_power,
     users_test,
     waves_test,
+    weighted_regions_test,
 )
 from upliftlab.design.trials import run_layout
 from upliftlab.design.waves import WavePlan, assign_waves, group_time_noise, staggered_layout
@@ -217,21 +219,42 @@ def test_a_switchback_layout_counts_what_lingers():
 
 
 def test_regions_are_ranked_by_the_profit_they_show():
-    """The set whose total the others predict best comes first."""
+    """A region that no weights can match is not treated, and the estimator has a name."""
     rng = np.random.default_rng(8)
     common = 100 + 10 * rng.normal(size=40)
-    wild = np.array([1.0] * 3 + [12.0] * 5)
-    y = common + wild[:, None] * rng.normal(size=(8, 40))
+    size = np.array([1.0, 1.1, 0.9, 1.05, 0.95, 1.0, 1.02, 5.0])
+    y = size[:, None] * (common + 4 * rng.normal(size=(8, 40)))
     history = series_of(
         y, labels=tuple("abcdefgh"), periods=tuple(map(str, range(40))), size=np.ones(8)
     )
-    found = geo_layout(plan("geo", power="{regions: 2}", cluster=""), history, effect=5.0)
+    found = geo_layout(plan("geo", power="{regions: 1}", cluster=""), history, effect=5.0)
+    giant = region_error(y, [7], 10)
 
-    chosen = {name for name, start in found.starts.items() if start >= 0}
-    assert chosen <= set("abc")
-    assert [c.mde for c in found.choices] == sorted(c.mde for c in found.choices)
-    assert found.choices[0].total == pytest.approx(found.mde * 2 * 10)
+    assert found.starts["h"] < 0
+    assert giant.false_alarms() > 0.3
+    assert giant.missed > 3 * found.std_error
+    matched = [c.mde for c in found.choices if not c.note]
+    assert matched == sorted(matched)
+    assert found.choices[0].total == pytest.approx(found.mde * 10)
+    assert "synthetic difference in differences" in " ".join(found.notes)
     assert len(region_sets(6, 2, seed=1)) == 15
+
+
+def test_a_weighted_geo_test_keeps_its_promise():
+    """Regions alike in size: tried on twelve histories, run on 80 others."""
+    size = np.linspace(0.9, 1.1, 14)
+
+    def market(rng):
+        common = 100 + 8 * rng.normal(size=24)
+        return size[:, None] * (common + 5 * rng.normal(size=(14, 24)))
+
+    errors = [
+        region_error(market(np.random.default_rng((6, k))), [3, 6, 9], 6) for k in range(6)
+    ]
+    effect = float(np.mean([each.mde() for each in errors]))
+    test = weighted_regions_test(market, [3, 6, 9], window=6, effect=effect)
+
+    assert simulate_power(test, runs=60, seed=8).power == pytest.approx(0.8, abs=0.15)
 
 
 @pytest.mark.parametrize(
@@ -291,6 +314,16 @@ def test_regions_are_ranked_by_the_profit_they_show():
             "7 of 8 regions would be treated; at least 2 must stay untreated.",
         ),
         (
+            lambda: geo_layout(
+                plan("geo", power="{regions: 5}", cluster=""), series(9, 20), effect=1
+            ),
+            DesignError,
+            (
+                "5 of 9 regions would be treated; the error of a geo test is told by as many "
+                "untreated ones, so 4 can be treated at most."
+            ),
+        ),
+        (
             lambda: simulate_power(int, runs=5),
             DesignError,
             "5 runs say nothing about power; write 200 or more.",
@@ -316,6 +349,7 @@ def test_impossible_layouts_are_refused(make, kind, message):
 def test_layouts_can_be_run_many_times(lay_out, asked, data):
     """The smallest profit that a layout promises to see is seen about as often as promised."""
     layout = lay_out(asked, data, effect=math.nan)
-    seen = run_layout(asked, data, layout, runs=SMALL)
+    runs = 40 if layout.kind == "geo" else SMALL
+    seen = run_layout(asked, data, layout, runs=runs)
 
     assert seen.power == pytest.approx(0.8, abs=0.15 if layout.kind == "geo" else NEAR)

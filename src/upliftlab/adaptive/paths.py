@@ -66,6 +66,7 @@ def paths(
     epochs: int,
     units: int,
     floor: float,
+    alike: int = 0,
     lift: Sequence[float] | None = None,
     seed: int = 1,
 ) -> Paths:
@@ -81,10 +82,11 @@ def paths(
         epochs: Of each.
         units: Per epoch.
         floor: Least share of an arm.
+        alike: Arms that all have the pool's one outcome; 0 where it has one for each.
         lift: Added to everybody's outcome in an epoch, shape [T].
         seed: Tests of one chunk, epoch and seed meet the same people under every method.
     """
-    arms = pool.shape[1]
+    arms = alike or pool.shape[1]
     shape = (runs, epochs, arms)
     out = Paths(
         share=np.empty(shape), n=np.empty(shape), mean=np.empty(shape),
@@ -110,19 +112,22 @@ def _epoch(
 ) -> None:
     """Draw one epoch of some tests and keep its moments."""
     rows, t = at
-    tests, arms = rows.stop - rows.start, pool.shape[1]
+    tests, arms = rows.stop - rows.start, out.n.shape[2]
     who = rng.integers(0, len(pool), tests * units)
     n = rng.multinomial(units, out.share[rows, t])
-    arm = np.repeat(np.tile(np.arange(arms), tests), n.ravel())
     begins = np.r_[0, np.cumsum(n.ravel())[:-1]]
-    y, base = pool[who, arm], pool[who, 0]
+    base = pool[:, 0][who]
+    y = base
+    if pool.shape[1] > 1:
+        arm = np.repeat(np.tile(np.arange(arms), tests), n.ravel())
+        y = pool[who, arm]
+        out.earned[rows] += (y - base).reshape(tests, units).sum(axis=1)
     count = n.astype(np.float64)
     mean = np.add.reduceat(y, begins).reshape(tests, arms) / count
     square = np.add.reduceat(y * y, begins).reshape(tests, arms)
     out.n[rows, t] = count
     out.mean[rows, t] = mean
     out.variance[rows, t] = (square - count * mean**2) / (count - 1)
-    out.earned[rows] += (y - base).reshape(tests, units).sum(axis=1)
 
 
 def _weights(share: Floats, n: Floats) -> Floats:

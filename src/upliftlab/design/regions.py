@@ -10,16 +10,19 @@ import numpy as np
 
 from upliftlab.data.panel import NEVER, Panel
 from upliftlab.design.layouts import Choice, Layout
+from upliftlab.design.region_error import region_error
 from upliftlab.design.sizes import power_of_plan
 from upliftlab.errors import DesignError
 from upliftlab.panels.geo_regression import geo_regression
-from upliftlab.stats.power import detectable, power_of
+from upliftlab.rollout.regions import ENOUGH_FOR_JACKKNIFE
+from upliftlab.stats.power import detectable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from upliftlab.design.region_error import RegionError
     from upliftlab.design.series import Series
     from upliftlab.experiment import Experiment
 
@@ -29,6 +32,11 @@ MOST_SETS = 300
 """Sets of regions that are tried; beyond, a random selection of them."""
 
 SHOWN = 8
+
+ALARMS = 0.10
+"""A set whose analysis would call an effect in more tests without one is ranked last."""
+
+UNMATCHED = "no weights match it: false alarms"
 
 
 def region_sets(regions: int, treated: int, *, seed: int) -> list[tuple[int, ...]]:
@@ -51,10 +59,11 @@ def region_sets(regions: int, treated: int, *, seed: int) -> list[tuple[int, ...
 
 
 def set_error(y: Floats, chosen: Sequence[int], window: int) -> tuple[float, float]:
-    """Return the standard error of the cumulative total of a set, and its df.
+    """Return the standard error of a set's total by time-based regression, and its df.
 
-    The totals of the set are predicted from the totals of all other regions, as the regression
-    of the analysis does; the last ``window`` periods before stand for the test.
+    Quick, so it narrows down sets; the analysis weighs regions. The totals of the set are
+    predicted from the totals of all other regions; the last ``window`` periods before stand
+    for the test.
 
     Args:
         y: Profit of each region and period, shape [N, T].
@@ -74,9 +83,8 @@ def set_error(y: Floats, chosen: Sequence[int], window: int) -> tuple[float, flo
 def geo_layout(experiment: Experiment, series: Series, *, effect: float) -> Layout:
     """Choose the regions that show the smallest profit, and lay them out.
 
-    Sets are chosen on the first half of the time before. Their precision is the worse of what
-    the whole of it and what its second half alone say, so that the best of many does not look
-    better than it is.
+    Sets are chosen on the first half of the time before, by a regression that is quick. The
+    estimator of the analysis is then tried on the best of them, in windows of the time before.
 
     Args:
         experiment: The plan.
@@ -88,26 +96,17 @@ def geo_layout(experiment: Experiment, series: Series, *, effect: float) -> Layo
     """
     power = power_of_plan(experiment)
     regions, length = series.y.shape
-    if regions < 4 or length < 16:
-        message = (
-            f"the pilot has {regions} regions and {length} periods without treatment; to "
-            "choose regions it needs 4 and 16 or more."
-        )
-        raise DesignError(message)
-    treated = power.regions or max(1, regions // 4)
-    if not 1 <= treated <= regions - 2:
-        message = (
-            f"{treated} of {regions} regions would be treated; at least 2 must stay untreated."
-        )
-        raise DesignError(message)
+    treated = _treated(power.regions, regions, length)
     window = _window(experiment, length)
     wanted, alpha = float(power.power), 1 - float(experiment.decide.confidence)
-    first = sorted(_ranked(series.y, treated, window, power.seed))[:SHOWN]
-    ranked = sorted((_checked_error(series.y, chosen, window), chosen) for _, chosen in first)
+    tried = []
+    for chosen in _candidates(series.y, treated, window, power.seed):
+        error = region_error(series.y, chosen, window)
+        tried.append((error.false_alarms(alpha=alpha) > ALARMS, error.mde(wanted, alpha=alpha),
+                      chosen, error))  # fmt: skip
+    tried.sort(key=lambda each: each[:3])
     choices = []
-    for (error, df), chosen in ranked:
-        per = error / (treated * window)
-        mde = detectable(per, df=df, alpha=alpha, power=wanted)
+    for alarms, mde, chosen, error in tried:
         earned = float(series.y[list(chosen)].mean())
         choices.append(
             Choice(
@@ -115,13 +114,13 @@ def geo_layout(experiment: Experiment, series: Series, *, effect: float) -> Layo
                 mde=mde,
                 total=mde * treated * window,
                 share=mde / abs(earned) if earned else math.nan,
-                power=power_of(effect, per, df=df, alpha=alpha),
+                power=error.power(effect, alpha=alpha),
+                note=UNMATCHED if alarms else "",
             )
         )
-    (error, df), best = ranked[0]
-    per = error / (treated * window)
-    names = [series.labels[i] for i in best]
+    _, mde, best, error = tried[0]
     order = [*best, *(i for i in range(regions) if i not in set(best))]
+    many = len(region_sets(regions, treated, seed=power.seed))
     return Layout(
         kind="geo",
         unit="region",
@@ -129,52 +128,82 @@ def geo_layout(experiment: Experiment, series: Series, *, effect: float) -> Layo
         periods=tuple(str(t + 1) for t in range(length + window)),
         rows={series.labels[i]: (0,) * length + (int(i in set(best)),) * window for i in order},
         starts={series.labels[i]: length if i in set(best) else -1 for i in order},
-        std_error=per,
-        df=df,
-        mde=detectable(per, df=df, alpha=alpha, power=wanted),
+        std_error=error.missed,
+        df=error.df,
+        mde=mde,
         effect=effect,
-        power=power_of(effect, per, df=df, alpha=alpha),
+        power=error.power(effect, alpha=alpha),
         choices=tuple(choices),
         details={
             "regions": regions,
             "treated": treated,
             "periods before": length,
             "periods of the test": window,
-            "standard error": per,
-            "degrees of freedom": df,
+            "found where nothing happened, root mean square": error.missed,
+            "windows without a change": error.windows,
+            "standard error that the analysis reports": error.reported,
+            "degrees of freedom": error.df,
+            "false alarms without an effect, share": error.false_alarms(alpha=alpha),
         },
-        notes=(
-            (
-                f"Treated: {', '.join(names)}. Chosen among "
-                f"{len(region_sets(regions, treated, seed=power.seed))} sets by the smallest "
-                "profit that they show on the first half of the time before; the precision is "
-                "the worse of the whole and the second half."
-            ),
-            "Precision of time-based regression: treated totals predicted from all others.",
-        ),
+        notes=_notes(series, best, many, error, alpha),
     )
 
 
-def _ranked(
-    y: Floats, treated: int, window: int, seed: int
-) -> Iterator[tuple[float, tuple[int, ...]]]:
+def _notes(
+    series: Series, best: tuple[int, ...], many: int, error: RegionError, alpha: float
+) -> tuple[str, ...]:
+    notes = [
+        (
+            f"Treated: {', '.join(series.labels[i] for i in best)}. Chosen among {many} sets: "
+            f"the {SHOWN} that time-based regression predicts best on the first half of the "
+            "time before, ranked by the smallest profit that the analysis shows."
+        ),
+        (
+            "Estimator: synthetic difference in differences, as in the analysis; its precision "
+            f"is what it found in {error.windows} windows of the time before, where nothing "
+            "happened, against the standard error that it reports."
+        ),
+    ]
+    alarms = error.false_alarms(alpha=alpha)
+    if alarms > ALARMS:
+        notes.append(
+            f"No weights match these regions well: without any effect {alarms:.0%} of such "
+            "tests would find one. Treat other regions, or fewer."
+        )
+    return tuple(notes)
+
+
+def _treated(asked: int | None, regions: int, length: int) -> int:
+    if regions < 4 or length < 16:
+        message = (
+            f"the pilot has {regions} regions and {length} periods without treatment; to "
+            "choose regions it needs 4 and 16 or more."
+        )
+        raise DesignError(message)
+    treated = asked or max(1, regions // 4)
+    if not 1 <= treated <= regions - 2:
+        message = (
+            f"{treated} of {regions} regions would be treated; at least 2 must stay untreated."
+        )
+        raise DesignError(message)
+    if treated < ENOUGH_FOR_JACKKNIFE and 2 * treated >= regions:
+        message = (
+            f"{treated} of {regions} regions would be treated; the error of a geo test is told "
+            f"by as many untreated ones, so {(regions - 1) // 2} can be treated at most."
+        )
+        raise DesignError(message)
+    return treated
+
+
+def _candidates(y: Floats, treated: int, window: int, seed: int) -> list[tuple[int, ...]]:
+    """Return the sets that a quick regression on the first half predicts best."""
     half = max(y.shape[1] // 2, window + 6)
     short = max(1, min(window, half - 5))
+    ranked = []
     for chosen in region_sets(len(y), treated, seed=seed):
         error, df = set_error(y[:, :half], chosen, short)
-        yield detectable(error, df=df), chosen
-
-
-def _checked_error(y: Floats, chosen: Sequence[int], window: int) -> tuple[float, float]:
-    """Precision of a set that was chosen on the first half."""
-    error, df = set_error(y, chosen, window)
-    half = max(y.shape[1] // 2, window + 6)
-    later = y[:, half:]
-    short = min(window, later.shape[1] - 6)
-    if short < 1:
-        return error, df
-    second, _ = set_error(later, chosen, short)
-    return max(error, second * math.sqrt(window / short)), df
+        ranked.append((detectable(error, df=df), chosen))
+    return [chosen for _, chosen in sorted(ranked)[:SHOWN]]
 
 
 def _window(experiment: Experiment, length: int) -> int:

@@ -237,6 +237,33 @@ def regions_test(
     return test
 
 
+def weighted_regions_test(
+    draw: Callable[[np.random.Generator], Floats],
+    chosen: Sequence[int],
+    *,
+    window: int,
+    effect: float,
+    draws: int = 50,
+) -> Callable[[np.random.Generator], Estimate]:
+    """Make a test that weighs regions and periods, as the analysis of a geo test does.
+
+    Args:
+        draw: Profit of every region and period without treatment, shape [N, T].
+        chosen: Positions of the treated.
+        window: Last periods, in which they are treated.
+        effect: True effect per treated region and period.
+        draws: Placebo draws behind each standard error.
+    """
+    from upliftlab.design.region_error import found_effect
+
+    def test(rng: np.random.Generator) -> Estimate:
+        y = draw(rng).copy()
+        y[np.ix_(list(chosen), range(y.shape[1] - window, y.shape[1]))] += effect
+        return found_effect(y, chosen, y.shape[1] - window, draws=draws)
+
+    return test
+
+
 def _wilson(hits: int, runs: int, z: float = 1.959964) -> tuple[float, float]:
     share = hits / runs
     middle = share + z**2 / (2 * runs)

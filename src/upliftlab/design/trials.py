@@ -12,10 +12,10 @@ from upliftlab.data.panel_grain import DAYS
 from upliftlab.design.blocks import noise_of_days, pair_blocks
 from upliftlab.design.simulated import (
     blocks_test,
-    regions_test,
     simulate_power,
     users_test,
     waves_test,
+    weighted_regions_test,
 )
 from upliftlab.design.sizes import power_of_plan
 from upliftlab.stats.power import TwoMeans
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 
 MOST_PER_ARM = 20_000
 """Units of an arm in a simulated test; larger ones are stood in for by one of this size."""
+
+
+STRETCH = 4
+"""Periods of a region's history that are drawn together."""
 
 
 def run_layout(
@@ -148,12 +152,15 @@ def _blocks(
 def _regions(
     experiment: Experiment, series: Series, layout: Layout, effect: float
 ) -> Callable[[np.random.Generator], Estimate]:
+    """Stretches of the time before in random order, so that neighbours stay neighbours."""
     del experiment
     length = series.y.shape[1]
     chosen = [series.labels.index(name) for name, start in layout.starts.items() if start >= 0]
     window = len(layout.periods) - length
 
     def draw(rng: np.random.Generator) -> Floats:
-        return series.y[:, rng.integers(0, length, length)]
+        begins = rng.integers(0, length, -(-length // STRETCH))
+        at = (begins[:, None] + np.arange(STRETCH)).ravel()[:length] % length
+        return series.y[:, at]
 
-    return regions_test(draw, chosen, window=window, effect=effect)
+    return weighted_regions_test(draw, chosen, window=window, effect=effect)
