@@ -20,6 +20,9 @@ _TITLES = {
     "geo": "Which regions are treated",
 }
 
+MONEY = ("noise", "standard error", "of the best estimator", "found where")
+"""How details begin that are money per unit and period."""
+
 
 def layout_sections(plan: Design) -> tuple[Section, ...]:
     """Return what only designs over time have."""
@@ -36,7 +39,7 @@ def _schedule(plan: Design, layout: Layout) -> Section:
         f"{words.chance(plan.wanted)}."
     )
     rows = [(name, _start(layout, name)) for name in layout.rows]
-    numbers = [(name, f"{value:,.4g}") for name, value in layout.details.items()]
+    numbers = [(name, _number(plan, name, value)) for name, value in layout.details.items()]
     tables = [
         table(f"Every {layout.unit}", (layout.unit, "switches"), rows, text=2),
         table("What the precision rests on", ("what", "value"), numbers),
@@ -54,6 +57,14 @@ def _schedule(plan: Design, layout: Layout) -> Section:
         tables=tuple(tables),
         notes=layout.notes,
     )  # fmt: skip
+
+
+def _number(plan: Design, name: str, value: float) -> str:
+    if name.startswith(MONEY) and not name.endswith("average"):
+        return words.amount(plan, value, per_unit=True)
+    if name.endswith("share"):
+        return percent(value, signed=False)
+    return f"{value:,.4g}"
 
 
 def _choices(plan: Design, layout: Layout) -> Section:

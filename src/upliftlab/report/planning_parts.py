@@ -118,8 +118,7 @@ def _shares(plan: Design) -> Section | None:
     costs = plan.experiment.power.unit_cost if plan.experiment.power else {}
     what = "money" if len(costs) == len(plan.experiment.arms) else "customers"
     finding = (
-        "The plan's shares are as good as any: others would save "
-        f"{percent(max(plan.saved, 0), signed=False)} of the {what}."
+        f"The plan's shares are as good as any: others would save under 2 % of the {what}."
         if plan.saved < 0.02
         else f"Other shares would save {percent(plan.saved, signed=False)} of the {what}."
     )
@@ -462,19 +461,40 @@ def _simulated(plan: Design) -> Section | None:
     )
 
 
+LAWS = {
+    "staggered": (
+        "group-time averages (Callaway and Sant'Anna, 2021), run many times on the noise of "
+        "the pilot's clusters"
+    ),
+    "switchback": "on less off over pairs of blocks, by t on their number",
+    "geo": (
+        "synthetic difference in differences (Arkhangelsky et al., 2021), tried on windows of "
+        "the time before"
+    ),
+}
+"""Kind of a layout -> the estimator that its precision is of."""
+
+
 def _method(plan: Design) -> Section:
     level = percent(float(plan.experiment.decide.confidence), decimals=0, signed=False)
     several = len(plan.experiment.treatments) > 1
+    law = (
+        (
+            (
+                f"Two-sided tests at a confidence of {level}, by the normal law on the variance of "
+                "arm means, moved by the skewness that the pilot shows. Guardrails are one-sided "
+                "against their margin."
+            ),
+            (
+                "Ranges of sizes come from the fourth moment of the pilot: a size is as uncertain "
+                "as the variance it rests on."
+            ),
+        )
+        if plan.layout is None
+        else (f"Two-sided tests at a confidence of {level}: {LAWS[plan.layout.kind]}.",)
+    )
     notes = [
-        (
-            f"Two-sided tests at a confidence of {level}, by the normal law on the variance of "
-            "arm means; clusters by t on their degrees of freedom. Guardrails are one-sided "
-            "against their margin."
-        ),
-        (
-            "Ranges of sizes come from the fourth moment of the pilot: a size is as uncertain "
-            "as the variance it rests on."
-        ),
+        *law,
         (
             "The worth of knowing is the expected gain of deciding on the posterior mean "
             "rather than on the prior one (Raiffa and Schlaifer, 1961)."

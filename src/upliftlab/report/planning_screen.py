@@ -156,7 +156,7 @@ def _how_many(plan: Design) -> Answer:
         return Answer(
             question=question,
             text=_extent(plan.layout),
-            detail=f"in {plan.pilot.units:,} {unit}" if plan.pilot.units else "",
+            detail=_within(plan, plan.layout, unit),
         )
     if math.isnan(plan.needed):
         return Answer(question=question, text="not known", detail="name an effect to be seen")
@@ -175,11 +175,31 @@ def _extent(layout: Layout) -> str:
     periods = f"{len(layout.periods)} {layout.period}s"
     if layout.kind == "switchback":
         return f"{layout.details['pairs']:,.0f} pairs of blocks, {periods}"
+    if layout.kind == "geo":
+        return f"{_treated(layout)} of {len(layout.rows)} regions treated"
     return f"{len(layout.rows)} {layout.unit}s, {periods}"
+
+
+def _within(plan: Design, layout: Layout, unit: str) -> str:
+    if layout.kind == "geo":
+        return f"the other {len(layout.rows) - _treated(layout)} stand in for them"
+    return f"in {plan.pilot.units:,} {unit}" if plan.pilot.units else ""
+
+
+def _treated(layout: Layout) -> int:
+    return sum(start >= 0 for start in layout.starts.values())
 
 
 def _until_when(plan: Design) -> Answer:
     until, final = words.last_day(plan), words.final_day(plan)
+    if plan.layout is not None and plan.layout.kind == "geo":
+        before = max(plan.layout.starts.values())
+        each = plan.layout.period
+        return Answer(
+            question="Until when?",
+            text=f"{len(plan.layout.periods) - before} {each}s of treatment",
+            detail=f"after {before} {each}s without it, which the pilot has",
+        )
     if plan.layout is not None:
         return Answer(
             question="Until when?",
