@@ -481,9 +481,9 @@ def _method(plan: Design) -> Section:
     law = (
         (
             (
-                f"Two-sided tests at a confidence of {level}, by the normal law on the variance "
-                "of arm means, moved by the skewness that the pilot shows. Guardrails are "
-                "one-sided against their margin."
+                f"Two-sided tests at a confidence of {level}, by the normal law on the "
+                "variance of arm means, moved by the skewness that the pilot shows. Guardrails "
+                "are one-sided against their margin."
             ),
             (
                 "Ranges of sizes come from the fourth moment of the pilot: a size is as "
