@@ -96,7 +96,7 @@ def test_the_page_tells_what_switching_takes_from_neighbours():
     check = next(each for each in told.checks if each.name == "spill_over")
 
     assert check.verdict == WARN
-    assert "extra profit within such mcns it is " in check.message
+    assert " (extra profit within such mcns is +" in check.message
     assert "between mcns that switched whole and untouched ones " in check.message
     assert check.message.endswith("the figure is no estimate of switching everybody.")
 

@@ -325,8 +325,8 @@ def test_terms_that_disagree_with_the_plan_are_named():
     )
     assert check_of(other, "agreed_rates").verdict == "warn"
     assert check_of(other, "agreed_rates").message == (
-        "1 of 72 creators was agreed other rates than the plan's, such as '0' from 2026-06-29 "
-        "to 2026-08-17: organic 30%, planned 25%. Money counts at the plan's rates."
+        "1 of 72 creators was agreed other rates than the plan's, such as '0' (organic 30% for "
+        "25%, 2026-06-29 to 2026-08-17); money counts at the plan's."
     )
     assert other.profits[0].to_dict() == same.profits[0].to_dict()
 

@@ -61,6 +61,9 @@ def test_stretches_and_waves_add_up_to_the_headline(panel, many):
     headline = found.profit.profit
     ramp, after = (found.rollout.stretch(name) for name in ("ramp", "after_ramp"))
     assert all("not of the weighted headline" in h.note for h in found.rollout.honesty)
+    trend = next(check for check in found.checks if check.name == "pre_trend")
+    assert trend.verdict == "info"
+    assert "of all other provinces, unweighted, " in trend.message
     mass = {
         "12": 4.0 * (26 - 12),
         "17": float(panel.weight[panel.start == 17].sum()) * (26 - 17),

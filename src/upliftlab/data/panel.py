@@ -20,6 +20,28 @@ NEVER = int(np.iinfo(np.int32).max)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Beside:
+    """Sums of what belongs to no unit of a panel, period by period.
+
+    Attributes:
+        label: What it is, in words.
+        is_shop: Whether it is the shop's own; other creators' otherwise.
+        names: Components, K in all.
+        y: Sums, shape [T, K].
+    """
+
+    label: str
+    is_shop: bool
+    names: tuple[str, ...]
+    y: Floats
+
+    def of(self, name: str) -> Floats:
+        """One component over time, shape [T]."""
+        found: Floats = self.y[:, self.names.index(name)]
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Panel:
     """Units x periods x components, and the period in which each unit's treatment started.
 
@@ -39,6 +61,7 @@ class Panel:
         arm: Which of several changes each unit gets, shape [N]; None where there is one.
         terms: Organic and ads rate agreed with each unit in each period, shape [N, T, 2]; NaN
             where none was in force, None where nobody says.
+        beside: Sums of what belongs to no unit.
         notes: What was counted and left out on the way, in sentences.
     """
 
@@ -53,6 +76,7 @@ class Panel:
     cluster_labels: tuple[str, ...] = ()
     arm: NDArray[np.object_] | None = None
     terms: Floats | None = None
+    beside: tuple[Beside, ...] = ()
     notes: tuple[str, ...] = ()
 
     @classmethod

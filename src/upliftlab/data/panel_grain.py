@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from upliftlab.components import ALIASES, COUNTS, MONEY
 from upliftlab.data import tables
 from upliftlab.data.contracts import PANEL, WAVES, Column
-from upliftlab.data.panel import Panel
+from upliftlab.data.panel import Beside, Panel
 from upliftlab.data.panel_arms import arms_of
-from upliftlab.data.panel_orders import panel_from_orders
+from upliftlab.data.panel_orders import NOBODY, panel_from_orders
 from upliftlab.data.panel_table import read_panel
 from upliftlab.data.prepare import reading_of
 from upliftlab.data.terms_in_force import terms_of
@@ -92,10 +94,14 @@ def _read(
     """Read the long table, or add up orders, and who switched when."""
     how = reading_of(experiment)
     notes: tuple[str, ...] = ()
+    beside: tuple[Beside, ...] = ()
     if "panel" in sources or "panel" in given:
         table, names = _long(engine, sources.get("panel"), given.get("panel"), experiment, how)
     else:
-        table, names, notes = _from_orders(engine, sources, given, experiment, how)
+        book = _from_orders(engine, sources, given, experiment, how)
+        table, names = book.table, book.components
+        notes = (*book.notes, *_outside(engine, book))
+        beside = _beside(engine, book)
     waves = _waves(engine, given.get("waves"), experiment, how)
     have = set(table.columns)
     if waves is None and not {"start", "treated"} & have:
@@ -128,7 +134,7 @@ def _read(
     )
     if len(experiment.treatments) > 1:
         panel = replace(panel, arm=arms_of(engine, table, waves, panel, experiment))
-    return replace(panel, notes=(*panel.notes, *notes))
+    return replace(panel, notes=(*panel.notes, *notes), beside=beside)
 
 
 def _with_terms(
@@ -189,8 +195,8 @@ def _from_orders(
     given: Mapping[str, object],
     experiment: Experiment,
     how: tables.Reading,
-) -> tuple[ibis.Table, tuple[str, ...], tuple[str, ...]]:
-    """Add up orders per unit and period; what belongs to no unit is told in a note."""
+) -> OrderPanel:
+    """Add up orders per unit and period, and what belongs to no unit."""
     lines = sources.get("order_lines")
     found = {
         name: tables.raw(engine, name, sources.get(name), given.get(name), how)
@@ -199,7 +205,7 @@ def _from_orders(
     }
     observe = experiment.observe
     as_of = experiment.data.as_of if experiment.data else None
-    book = panel_from_orders(
+    return panel_from_orders(
         engine,
         found,
         unit=lines.columns.get("unit", "creator_id") if lines else "creator_id",
@@ -210,10 +216,21 @@ def _from_orders(
         offset=how.offset,
         money=lines.money if lines else None,
     )
-    return book.table, book.components, (*book.notes, *_beside(engine, book))
 
 
-def _beside(engine: Engine, book: OrderPanel) -> tuple[str, ...]:
+def _beside(engine: Engine, book: OrderPanel) -> tuple[Beside, ...]:
+    """Sums over time of the shop's own sales, and of creators outside the roster."""
+    rows = engine.rows(book.shop.order_by("part", "period"))
+    parts: dict[str, list[list[float]]] = {row["part"]: [] for row in rows}
+    for row in rows:
+        parts[row["part"]].append([float(row[name]) for name in book.components])
+    return tuple(
+        Beside(label=part, is_shop=part == NOBODY, names=book.components, y=np.array(found))
+        for part, found in parts.items()
+    )
+
+
+def _outside(engine: Engine, book: OrderPanel) -> tuple[str, ...]:
     """Say how much of what was kept belongs to no unit, and is in nobody's extra profit."""
     kept = [name for name in book.components if name.startswith("kept_")]
     whole = [name for name in kept if name == "kept_sales"] or kept

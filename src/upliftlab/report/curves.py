@@ -66,13 +66,16 @@ class Panel:
     mark_label: str = ""
 
 
-def panels(name: str, found: Sequence[Panel], alt: str, note: str = "") -> Chart:
+def panels(
+    name: str, found: Sequence[Panel], alt: str, note: str = "", *, has_ranges: bool = True
+) -> Chart:
     """Draw panels side by side, and under one another on a phone; each has its own scale."""
+    how = HOW_TO_READ.replace("vertical", "horizontal") if has_ranges else ""
     return Chart(
         name=name,
         alt=alt,
         draw=lambda width: _draw(found, width),
-        note=f"{note} {HOW_TO_READ.replace('vertical', 'horizontal')}".strip(),
+        note=f"{note} {how}".strip(),
     )
 
 

@@ -43,6 +43,9 @@ _ROLLOUT = an_object(
         "opinions": said("Other methods, the headline first.", a_list("opinion")),
         "honesty": a_list("honesty"),
         "without": said("Most influential first.", a_list("without")),
+        "shop": said(
+            "The shop's own channels; no experiment, not in profit.", a_list("shop_series")
+        ),
         "commission_per_yuan": said("Extra commission per extra yuan kept.", _MAYBE_E),
         "pay_back": said("Periods from the announcement; null if not yet.", MAYBE),
         "both_gain": said("p-value against: a side does not gain.", MAYBE),
@@ -137,6 +140,22 @@ SHAPES: dict[str, Schema] = {
             "label": _LABEL,
             "is_money": FLAG,
             "effect": said("Effect of both less those of one and other.", _E),
+        }
+    ),
+    "shop_series": an_object(
+        {
+            "name": TEXT,
+            "label": _LABEL,
+            "periods": texts(),
+            "kept": said("Sales kept, whole shop.", {"type": "array", "items": NUMBER}),
+            "line": said(
+                "Straight line through the periods before anybody was told.",
+                {"type": "array", "items": NUMBER},
+            ),
+            "first": said("Position of the first period that is not before.", COUNT),
+            "before": NUMBER,
+            "since": NUMBER,
+            "expected": said("Mean of the line since; no counterfactual.", NUMBER),
         }
     ),
     "without": an_object(

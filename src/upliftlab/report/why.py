@@ -13,6 +13,7 @@ from upliftlab.report.over_time_money import (
     reasons_section,
     sides_section,
 )
+from upliftlab.report.over_time_shop import shop_section
 from upliftlab.report.waterfall import ladder_section, waterfall_section
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def _over_time(analysis: Analysis, rollout: Rollout) -> tuple[Section, ...]:
         waterfall_section(analysis),
         reasons_section(analysis, rollout),
         channels_section(analysis, rollout),
+        shop_section(analysis, rollout),
         sides_section(analysis, rollout) or parties_section(analysis),
         ladder_section(analysis),
         campaign_section(analysis) if spent else None,

@@ -84,15 +84,15 @@ def _compared(experiment: Experiment, panel: Panel) -> Check | None:
             value=0.0,
             threshold=0.0,
         )
-    examples = "; ".join(
-        _example(panel, planned, int(i), wrong[i]) for i in np.flatnonzero(units)[:3]
+    examples = " and ".join(
+        _example(panel, planned, int(i), wrong[i]) for i in np.flatnonzero(units)[:2]
     )
     return Check(
         name="agreed_rates",
         verdict=WARN,
         message=(
             f"{many:,} of {total:,} {word}s {'was' if many == 1 else 'were'} agreed other "
-            f"rates than the plan's, such as {examples}. Money counts at the plan's rates."
+            f"rates than the plan's, such as {examples}; money counts at the plan's."
         ),
         value=float(many),
         threshold=0.0,
@@ -122,11 +122,11 @@ def _example(
     k = int(np.flatnonzero(wrong[first])[0])
     agreed = math.nan if panel.terms is None else float(panel.terms[i, first, k])
     wanted = float(planned[AGREED[k]][i, first])
-    span = f"in {panel.periods[first]}"
+    span = panel.periods[first]
     if len(at) > 1:
-        span = f"from {panel.periods[first]} to {panel.periods[int(at[-1])]}"
-    rate = "no rate" if math.isnan(agreed) else f"{100 * agreed:g}%"
-    return f"{str(panel.units[i])!r} {span}: {AGREED[k]} {rate}, planned {100 * wanted:g}%"
+        span = f"{span} to {panel.periods[int(at[-1])]}"
+    rate = "none" if math.isnan(agreed) else f"{100 * agreed:g}%"
+    return f"{str(panel.units[i])!r} ({AGREED[k]} {rate} for {100 * wanted:g}%, {span})"
 
 
 __all__ = ["rate_checks"]

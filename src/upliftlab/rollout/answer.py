@@ -302,6 +302,47 @@ class Without:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShopSeries:
+    """Kept sales of a channel that sells in no unit's name, over the whole shop.
+
+    Attributes:
+        name: "self_live" or "shelf".
+        label: Words for readers.
+        periods: Labels of all periods.
+        kept: Sales kept in each.
+        line: Straight line through the periods before anybody was told.
+        first: Position of the first period in which somebody was told, or switched.
+        before: Mean of the periods before.
+        since: Mean of the others.
+        expected: Mean of the line over the others; no counterfactual of an experiment.
+    """
+
+    name: str
+    label: str
+    periods: tuple[str, ...]
+    kept: tuple[float, ...]
+    line: tuple[float, ...]
+    first: int
+    before: float
+    since: float
+    expected: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "name": self.name,
+            "label": self.label,
+            "periods": list(self.periods),
+            "kept": list(self.kept),
+            "line": list(self.line),
+            "first": self.first,
+            "before": self.before,
+            "since": self.since,
+            "expected": self.expected,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
     """Everything that a roll-out says beside profit and verdict.
 
@@ -324,6 +365,7 @@ class Rollout:
         opinions: Other estimators, the headline first.
         honesty: Sensitivity to trends that were not parallel.
         without: Influence of single clusters, most influential first.
+        shop: The shop's own channels over time, where orders tell them; not in extra profit.
         notes: What was counted and left out on the way.
     """
 
@@ -344,6 +386,7 @@ class Rollout:
     opinions: tuple[Opinion, ...] = ()
     honesty: tuple[Honesty, ...] = ()
     without: tuple[Without, ...] = ()
+    shop: tuple[ShopSeries, ...] = ()
     notes: tuple[str, ...] = ()
 
     def path(self, measure: str) -> Path | None:
@@ -358,7 +401,7 @@ class Rollout:
         """Plain values, for JSON."""
         listed = (
             "waves", "stretches", "paths", "cells", "channels", "parts", "rates", "opinions",
-            "honesty", "without",
+            "honesty", "without", "shop",
         )  # fmt: skip
         return {
             "design": self.design,

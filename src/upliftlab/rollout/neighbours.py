@@ -120,9 +120,9 @@ def spill_over(
 def _stolen(found: Neighbours, experiment: Experiment, money: float) -> Check:
     word, unit = experiment.cluster or experiment.unit, experiment.unit
     said = {
-        f"within such {word}s it is": found.within,
+        f"extra profit within such {word}s is": found.within,
         f"between {word}s that switched whole and untouched ones": found.between,
-        f"and {unit}s who did not switch beside some who did had": found.beside,
+        f"and {unit}s beside switched ones earned us": found.beside,
     }
     known = _listed(said, experiment, money)
     return Check(
@@ -132,7 +132,7 @@ def _stolen(found: Neighbours, experiment: Experiment, money: float) -> Check:
             f"In {found.mixed} of {found.clusters} {word}s some {unit}s "
             f"switched and others did not. Within a {word} switched {unit}s take "
             f"sales from the others, so GMV and profit are too high"
-            f"{': extra profit ' + known if known else ''}; the figure is no estimate "
+            f"{f' ({known})' if known else ''}; the figure is no estimate "
             "of switching everybody."
         ),
         value=float(found.mixed),
@@ -143,8 +143,8 @@ def _stolen(found: Neighbours, experiment: Experiment, money: float) -> Check:
 def _listed(said: Mapping[str, Estimate], experiment: Experiment, money: float) -> str:
     """Print the estimates that exist, with their ranges."""
     return ", ".join(
-        f"{words} {each.estimate / money:,.1f} ({each.ci_low / money:,.1f} to "
-        f"{each.ci_high / money:,.1f}) {experiment.currency}"
+        f"{words} {each.estimate / money:+,.1f} {experiment.currency} "
+        f"({each.ci_low / money:+,.1f} to {each.ci_high / money:+,.1f})"
         for words, each in said.items()
         if math.isfinite(each.estimate) and math.isfinite(each.ci_low)
     )

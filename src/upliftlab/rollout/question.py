@@ -202,6 +202,7 @@ def observed(experiment: Experiment, panel: Panel) -> Panel:
         periods=panel.periods[first:end],
         start=moved,
         terms=None if panel.terms is None else panel.terms[:, first:end],
+        beside=tuple(replace(each, y=each.y[first:end]) for each in panel.beside),
         notes=(*panel.notes, note),
     )
 

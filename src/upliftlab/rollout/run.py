@@ -30,6 +30,7 @@ from upliftlab.rollout.region_times import (
     region_waves,
 )
 from upliftlab.rollout.regions import region_opinions, weighted_regions
+from upliftlab.rollout.shop import shop_series
 from upliftlab.rollout.signs import with_reasons
 from upliftlab.rollout.timing import (
     cells_of,
@@ -207,6 +208,7 @@ def _over_time(
         cells=cells_of(alone.effects, asked.level),
         pay_back=pay_back(alone.effects, asked.level),
         without=without_of(alone, cluster_labels(panel), again=asked.ledger().only().again),
+        shop=shop_series(panel, anticipation=ahead),
         notes=tuple(dict.fromkeys((*alone.effects.notes, *filter(None, [alone.note])))),
     )
     if weighted is not None:
