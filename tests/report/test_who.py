@@ -117,6 +117,23 @@ def test_every_stop_of_the_slider_stands_on_the_page(chosen, chosen_page):
     assert ' hidden>\n<label for="budget-range"' in chosen_page
 
 
+def test_regret_stands_beside_every_learned_rule(chosen):
+    """What the best has more, with a range that is never below 0; blank for thumbs."""
+    more = replace(chosen.targeting.rules[1].value, estimate=30.0, ci_low=0.0, ci_high=75.0)
+    rules = tuple(
+        replace(rule, regret=None if rule.kind == "baseline" else more)
+        for rule in chosen.targeting.rules
+    )
+    told = replace(chosen, targeting=replace(chosen.targeting, rules=rules))
+
+    earned, spent = section(told, "rules").tables
+
+    at = earned.columns.index("regret: what the best rule has more")
+    assert {row[0]: row[at] for row in earned.rows}["the model"] == "¥0.30 (0.00 … 0.75)"
+    assert {row[at] for row in earned.rows} == {"¥0.30 (0.00 … 0.75)", ""}
+    assert len(earned.rows) == len(spent.rows) == len(rules)
+
+
 def test_scripts_stay_small(templates):
     """All scripts together stay under 30 kB."""
     assert sum(path.stat().st_size for path in templates.glob("*.js")) < 30_000

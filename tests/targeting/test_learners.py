@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from upliftlab.errors import DataError, DesignError, UpliftlabError
+from upliftlab.targeting import econml_models
 from upliftlab.targeting.econml_models import Design, KnownDose, KnownPropensity
 from upliftlab.targeting.fast_dr import FastDR
 from upliftlab.targeting.learners import LEARNERS, declaration, fit, sample
@@ -193,6 +194,86 @@ def test_depth_learners_need_depths():
     bare = lesson(taught.x, taught.target, taught.arm, arms=taught.arms, propensity=[0.5, 0.5])
 
     assert LEARNERS["dose_linear"].refusal(bare) == "needs the depth of each arm"
+
+
+def odd(kind, n=400):
+    """Lessons that data sometimes give: everything is there, little of it is usual."""
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(n, 3)).astype(np.float32)
+    names, share, cluster = ("none", "ten", "twenty"), [1 / 3] * 3, None
+    if kind == "unequal shares":
+        names, share = ("none", "ten"), [0.9, 0.1]
+    arm = (rng.random(n)[:, None] > np.cumsum(share)[:-1]).sum(axis=1)
+    if kind == "a small arm":
+        arm = np.where(np.arange(n) < 22, 2, np.minimum(arm, 1))
+        share = np.bincount(arm) / n
+    if kind == "missing values":
+        x[rng.random((n, 3)) < 0.4] = np.nan
+        x[:, 2] = np.nan
+    if kind == "one gap":
+        x[5, 1] = np.nan
+    if kind == "constant columns":
+        x[:, 1:] = 4.0
+    if kind == "nothing differs":
+        x[:] = 1.0
+    if kind == "huge numbers":
+        x[:, 0] *= 1e30
+    if kind == "clusters":
+        cluster = np.repeat(np.arange(n // 10), 10)
+        arm = rng.permutation(np.arange(n // 10) % 3)[cluster]
+    target = 100.0 * (arm + rng.normal(size=n))
+    doses = np.arange(len(names))
+    return lesson(x, target, arm, arms=names, propensity=share, cluster=cluster, doses=doses)
+
+
+ODD = (
+    "unequal shares", "a small arm", "missing values", "one gap", "constant columns",
+    "nothing differs", "huge numbers", "clusters",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_odd_lessons_teach_every_learner_something_finite(kind, monkeypatch):
+    """Effects of 100 and 200 are found within noise, also for units like none before."""
+    monkeypatch.setattr(econml_models, "TREES", 8)
+    taught = odd(kind)
+    unseen = np.vstack([np.full((2, 3), np.nan), np.full((2, 3), 1e30)]).astype(np.float32)
+
+    refused = {name for name in (*QUICK, *FORESTS) if LEARNERS[name].refusal(taught)}
+    assert refused == ({"s"} if kind in {"unequal shares", "a small arm"} else set())
+    for name in {*QUICK, *FORESTS} - refused:
+        model = fit(name, taught)
+        found, beyond = model.predict(taught.x), model.predict(unseen)
+        # A tenth of 400 units has a standard error of 17; 22 units have one of 22.
+        assert found.mean(axis=0)[0] == pytest.approx(100, abs=60), name
+        assert np.isfinite(found).all(), name
+        assert np.isfinite(beyond).all(), name
+        if kind == "nothing differs" and LEARNERS[name].econml:
+            assert model.note == "no column tells units apart"
+            assert not np.ptp(found, axis=0).any()
+
+
+def test_one_model_of_all_arms_needs_enough_of_each():
+    """An S-learner never splits by a tiny arm; its 0 would be no finding."""
+    with pytest.raises(UpliftlabError) as caught:
+        fit("s", odd("a small arm"))
+
+    assert str(caught.value) == (
+        "learner 's' needs 50 units of every arm; the smallest has 22; choose another."
+    )
+
+
+def test_an_arm_as_deep_as_control_is_refused():
+    """A curve of depth would say that such an arm does nothing, whatever it did."""
+    taught = replace(odd("clusters"), doses=np.array([5.0, 5.0, 10.0]))
+
+    with pytest.raises(UpliftlabError) as caught:
+        fit("dose_linear", taught)
+
+    assert str(caught.value) == (
+        "learner 'dose_linear' needs depths other than control's; an arm of the same depth has "
+        "no effect; choose another."
+    )
 
 
 def test_the_fast_learner_can_be_exported():

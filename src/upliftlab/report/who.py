@@ -23,6 +23,7 @@ from upliftlab.report.who_plots import Branch, tree
 if TYPE_CHECKING:
     from upliftlab.analysis import Analysis
     from upliftlab.report.parts import Table
+    from upliftlab.stats.estimate import Estimate
     from upliftlab.targeting.answer import Group, Leaf, RuleWorth, Targeting
 
 _KINDS = {
@@ -70,46 +71,62 @@ def _rules(analysis: Analysis, found: Targeting) -> Section:
         title="Which rule earns most",
         finding=finding,
         charts=(forest("rules", rows, axis, alt=finding),),
-        tables=(_rules_table(analysis, found),),
+        tables=_rules_tables(analysis, found),
         notes=(
             f"{found.estimand} Each range is for its own rule.",
             (
                 "Rules of thumb treat as many as the learned rule does; if one of them earns "
                 "the same, take the simpler."
             ),
+            (
+                "Regret is against the best of the learned rules, everybody and nobody; its "
+                "range counts that the best was looked for."
+            ),
             *found.notes,
         ),
     )
 
 
-def _rules_table(analysis: Analysis, found: Targeting) -> Table:
+def _rules_tables(analysis: Analysis, found: Targeting) -> tuple[Table, ...]:
     currency, unit = analysis.experiment.currency, analysis.experiment.unit
-    rows = []
-    for rule in found.rules:
-        own = shown_money(rule.value, currency)
-        best = shown_money(rule.against_best, currency)
-        total = shown_money(rule.total, currency)
-        regret = ("", "")
-        if rule.regret is not None:
-            more = shown_money(rule.regret, currency, signed=False)
-            regret = (more.text, more.interval)
-        rows.append(
-            (
-                _called(analysis, rule),
-                who_words.treated_text(analysis, rule),
-                own.text, own.interval, best.text, best.interval, *regret,
-                shown_money(rule.cost, currency).compact, shown_ratio(rule.iroi).compact,
-                total.compact,
-            )
-        )  # fmt: skip
-    return table(
-        "All rules that were valued",
-        ("rule", "who gets what", f"extra profit per {unit}", "range",
-         "against the best of all or none", "range",
-         "regret: what the best of rules, all and none has more", "range",
-         f"campaign money per {unit}",
-         "extra profit per unit of it", "all who are eligible"),
-        rows, text=2,
+
+    def shown(estimate: Estimate | None, *, signed: bool = True) -> str:
+        if estimate is None:
+            return ""
+        return shown_money(estimate, currency, signed=signed).compact
+
+    earned = [
+        (
+            _called(analysis, rule),
+            who_words.treated_text(analysis, rule),
+            shown(rule.value),
+            shown(rule.against_best),
+            shown(rule.regret, signed=False),
+        )
+        for rule in found.rules
+    ]
+    spent = [
+        (
+            _called(analysis, rule),
+            shown(rule.cost),
+            shown_ratio(rule.iroi).compact,
+            shown(rule.total),
+        )
+        for rule in found.rules
+    ]
+    return (
+        table(
+            "All rules that were valued",
+            ("rule", "who gets what", f"extra profit per {unit}",
+             "against the best of all or none", "regret: what the best rule has more"),
+            earned, text=2,
+        ),
+        table(
+            "What they cost, and what they earn in all",
+            ("rule", f"campaign money per {unit}", "extra profit per unit of it",
+             "all who are eligible"),
+            spent,
+        ),
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 TREES = 200
 """Of a forest; econml wants a multiple of 4."""
+
+UNDERDETERMINED = "Co-variance matrix is underdetermined"
 
 THREADS = 2
 """Most threads of a forest."""
@@ -149,7 +152,11 @@ def fit(name: str, ground: Groundwork) -> tuple[Any, Predict]:
         return model, _of_arms(model, design, len(lesson.arms), scale)
     if name in {"dose_linear", "dose_forest"}:
         model, dose = _dose(name, ground, splits)
-        model.fit(y, dose[lesson.arm][:, None], X=x, W=ground.chances.astype(np.float64))
+        chances = ground.chances.astype(np.float64)
+        with warnings.catch_warnings():
+            # Of a column that hardly varies; standard errors of a line are not used.
+            warnings.filterwarnings("ignore", UNDERDETERMINED, UserWarning)
+            model.fit(y, dose[lesson.arm][:, None], X=x, W=chances)
         return model, _of_doses(model, design, dose, scale)
     model = _robust(name, ground, splits)
     # Standard errors of a line are not used, and their warnings would be.

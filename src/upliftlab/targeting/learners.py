@@ -54,15 +54,33 @@ class Learner:
 
     def refusal(self, lesson: Lesson) -> str:
         """Say why it cannot learn from this lesson; empty where it can."""
-        if not self.many_arms and len(lesson.arms) > 2:
-            return f"takes one treatment; there are {len(lesson.arms) - 1}"
-        if self.kind == "dose" and lesson.doses is None:
-            return "needs the depth of each arm"
-        if not self.uneven_chances and lesson.is_uneven:
-            return "mixes strata whose probabilities differ"
-        if not self.unknown_chances and not lesson.is_known:
-            return "needs designed probabilities"
-        return ""
+        reasons = (
+            (
+                not self.many_arms and len(lesson.arms) > 2,
+                f"takes one treatment; there are {len(lesson.arms) - 1}",
+            ),
+            (self.kind == "dose" and lesson.doses is None, "needs the depth of each arm"),
+            (
+                self.kind == "dose" and _is_flat(lesson.doses),
+                "needs depths other than control's; an arm of the same depth has no effect",
+            ),
+            self._few(lesson),
+            (
+                not self.uneven_chances and lesson.is_uneven,
+                "mixes strata whose probabilities differ",
+            ),
+            (not self.unknown_chances and not lesson.is_known, "needs designed probabilities"),
+        )
+        return next((reason for holds, reason in reasons if holds), "")
+
+    def _few(self, lesson: Lesson) -> tuple[bool, str]:
+        """Whether one model of all arms would never split by the smallest: an effect of 0."""
+        least, fewest = (
+            nuisance_shape(len(lesson.arm)).least,
+            int(np.bincount(lesson.arm).min()),
+        )
+        said = f"needs {least:,} units of every arm; the smallest has {fewest:,}"
+        return self.econml == "SLearner" and fewest < least, said
 
 
 LEARNERS: dict[str, Learner] = {
@@ -217,6 +235,12 @@ def fit(
         predict: Predict = _same(model)
     else:
         ground = groundwork or Groundwork(lesson=lesson, seed=seed)
+        if learner.econml and not _tells_apart(lesson):
+            note, name, learner = (
+                "no column tells units apart",
+                "constant",
+                LEARNERS["constant"],
+            )
         model, predict = _fitted(name, learner, ground)
     return Fitted(
         name=name,
@@ -276,6 +300,20 @@ def _fitted(name: str, learner: Learner, ground: Groundwork) -> tuple[Any, Predi
         shape=default_shape(len(ground.contrast)),
     )
     return model, model.predict
+
+
+def _is_flat(doses: Floats | None) -> bool:
+    """Whether some treatment is as deep as control."""
+    return doses is not None and bool((doses[1:] == doses[0]).any())
+
+
+def _tells_apart(lesson: Lesson) -> bool:
+    """Whether some column, or where it is missing, differs between units."""
+    gaps = np.isnan(lesson.x)
+    if (gaps.any(axis=0) & ~gaps.all(axis=0)).any():
+        return True
+    seen = lesson.x[:, ~gaps.any(axis=0)]
+    return bool(len(seen) and seen.shape[1] and (np.ptp(seen, axis=0) > 0).any())
 
 
 def _same(value: Floats) -> Predict:

@@ -456,5 +456,6 @@ def _notes(taught: Taught, ask: Ask) -> tuple[str, ...]:
 def _priced(name: str, price: float, ask: Ask) -> str:
     if name in {BUDGET, RETURN}:
         return f"{price:.2g} per 1 of money"
-    what = f"more {ask.unit} treated" if name == TREATED else "more of them"
+    treats = {TREATED, *(floor.name for floor in ask.floors if not floor.count)}
+    what = f"more {ask.unit} treated" if name in treats else "more of them"
     return f"{ask.money(price)} per one {what}"
