@@ -292,7 +292,8 @@ def _fixed_page(found: dict[str, Any]) -> list[str]:
         (
             f"{EPOCHS} epochs of {UNITS:,} customers, arms 0, 5, 10 and 20 yuan, floor "
             f"{FLOOR:.0%}, profit of 60 days per customer of the simulated coupon test. Uneven "
-            "weeks add 3 to 6 yuan to everybody of some epochs."
+            "weeks add 3 to 6 yuan to everybody of some epochs: comparisons within epochs do "
+            "not see them, pooled units do."
         ),
         "",
         f"| {' | '.join(heads)} |",
@@ -336,7 +337,8 @@ def _looked_page(looked: dict[str, Any]) -> list[str]:
             f"them together at 95 %. First look: {FEWEST} customers and {ACTIVE} with an "
             "outcome in the smaller arm. No effect: every arm has the profit of customers "
             "without a coupon, zero-inflated and skewed. Coupon: the arms' own profits. The "
-            "last two columns are what a plain range of 95 % does."
+            "last two columns are what a plain range of 95 % does. At 3 % or less the sequence "
+            "is conservative: it pays for looks that nobody took."
         ),
         "",
         f"| {' | '.join(heads)} |",
