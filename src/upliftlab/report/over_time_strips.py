@@ -129,7 +129,9 @@ def _trial(sheet: Sheet, trial: Trial, left: float, top: float, width: float) ->
                       xycoords=("data", "axes fraction"), xytext=(-5 if late else 5, 5),
                       textcoords="offset points", ha="right" if late else "left",
                       va="bottom", fontsize=SMALL, color=INK)  # fmt: skip
-    axes.set_xticks(_few(xs), [f"{x:.3g}" for x in _few(xs)])
+    longest = max(len(_short(x)) for x in xs)
+    at = _few(xs, max(2, min(7, int((width - gutter - 12) / (7.5 * longest + 10)))))
+    axes.set_xticks(at, [_short(x) for x in at])
     axes.tick_params(axis="x", labelbottom=True, labelsize=SMALL, labelcolor=INK)
     middle = left + gutter + (width - gutter) / 2
     for i, line in enumerate(wrapped(trial.below, int((width - 20) / 7))):
@@ -140,7 +142,17 @@ def _trial(sheet: Sheet, trial: Trial, left: float, top: float, width: float) ->
                     align="right", colour=MUTED, size=SMALL)  # fmt: skip
 
 
-def _few(xs: Sequence[float], most: int = 7) -> list[float]:
+def _short(x: float) -> str:
+    """Three digits, and thousands written out.
+
+    Examples:
+        >>> _short(0.5), _short(43_712.0)
+        ('0.5', '43,700')
+    """
+    return f"{float(f'{x:.3g}'):,.0f}" if abs(x) >= 1000 else f"{x:.3g}"
+
+
+def _few(xs: Sequence[float], most: int) -> list[float]:
     step = max(1, math.ceil(len(xs) / most))
     return [x for i, x in enumerate(sorted(xs)) if i % step == 0]
 
