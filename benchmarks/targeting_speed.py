@@ -2,7 +2,7 @@
 
 Run `python -m benchmarks.targeting_speed --rows 1000000`. It prints Markdown; committed
 results are in docs/benchmarks/. Every size runs in a process of its own, so that peak memory
-is its own.
+is its own. `--rows --score 10000000` only scores, by exported SQL.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DEPTHS = (0.0, 3.0)
 def main() -> None:
     """Time each size in its own process, and write what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000])
+    parser.add_argument("--rows", type=int, nargs="*", default=[1_000_000])
     parser.add_argument("--one", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--score", type=int, default=0, help="rows to score by exported SQL")
     parser.add_argument("--allocate", type=int, default=0, help="units to allocate arms to")

@@ -122,4 +122,10 @@ def _unseen(second: Half, arm: Ints, ask: Ask) -> list[str]:
         chances,
         cluster=second.table.cluster,
     )
-    return list(sensitivity(seen, arm, level=ask.level).sentences())
+    if (arm > 0).any():
+        return list(sensitivity(seen, arm, level=ask.level).sentences())
+    means = second.material.profit.value[:, 1:].mean(axis=0, dtype=np.float64)
+    best = 1 + int(means.argmax())
+    said = sensitivity(seen, np.full(len(arm), best), level=ask.level).sentences()
+    name = second.table.arms[best]
+    return [f"For {name} to everybody, against nobody as it is: {each}" for each in said]
