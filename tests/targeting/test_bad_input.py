@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tests.targeting.test_run import plan
+from typer.testing import CliRunner
 
+from upliftlab.cli import app
 from upliftlab.errors import DataError, DefinitionError, DesignError, UpliftlabError
 from upliftlab.experiment import Experiment
+from upliftlab.targeting.exports import Exported
 from upliftlab.targeting.features import check_unseen, fit_encoding
 from upliftlab.targeting.folds import refuse_split_clusters
+from upliftlab.targeting.policy_tree import fit_tree
 from upliftlab.targeting.scores import component_scores
 from upliftlab.targeting.value import value_of
 
@@ -115,6 +122,35 @@ def test_levels_that_were_never_seen_are_told():
         "Levels that were not there while learning: 'city' (2 customers); they count as none "
         "of the known ones."
     )
+
+
+def test_levels_that_were_never_seen_are_told_while_scoring(tmp_path):
+    """The command says how many rows have one; a blank is missing, not new."""
+    city = np.array(["A", "B", "C"] * 100)
+    code = fit_encoding({"city": city})
+    gain = np.where(city == "A", 1.0, -1.0)
+    rule = fit_tree(code.matrix({"city": city}), np.column_stack([0 * gain, gain]), depth=1)
+    exported = Exported(rule=rule, encoding=code, arms=ARMS)
+    (tmp_path / "rule.json").write_text(json.dumps(exported.to_dict()), encoding="utf-8")
+    table = pa.table({"unit": ["1", "2", "3", "4"], "city": ["A", "Z", "Z", "-"]})
+    pq.write_table(table, tmp_path / "new.parquet")
+
+    done = CliRunner().invoke(
+        app,
+        ["score", str(tmp_path / "rule.json"), str(tmp_path / "new.parquet"), "--out",
+         str(tmp_path / "scored.parquet")],
+    )  # fmt: skip
+
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[1:] == [
+        (
+            "note: 2 rows have a level of 'city' that was not there while learning; it counts "
+            "as none of the known ones"
+        )
+    ]
+    assert pq.read_table(tmp_path / "scored.parquet")["arm"].to_pylist() == [
+        "coupon", "none", "none", "none"
+    ]  # fmt: skip
 
 
 def test_constant_columns_are_left_out_and_none_left_is_refused():

@@ -84,14 +84,20 @@ def score(
     unit: Annotated[str | None, typer.Option(help="Column of the customer's id.")] = None,
 ) -> None:
     """Say for every row of a table which arm a learned rule gives, whatever its size."""
-    from upliftlab.data.rule_scorer import score_file
-    from upliftlab.targeting.exports import rule_from, sql
+    from upliftlab.data.rule_scorer import count_where, score_file
+    from upliftlab.targeting.exports import rule_from, sql, unseen_sql
 
     found = rule_from(rule, unit=unit)
     rows = score_file(
         sql(found), source, out, needs=found.needs, column=column, texts=found.ids
     )
     typer.echo(f"wrote {out}: {rows:,} rows with the rule's arm in {column!r}")
+    unseen = count_where(source, unseen_sql(found), texts=found.ids)
+    for name, count in unseen.items():
+        typer.echo(
+            f"note: {count:,} rows have a level of {name!r} that was not there while learning; "
+            "it counts as none of the known ones"
+        )
 
 
 @app.command("report")

@@ -12,7 +12,7 @@ import duckdb
 from upliftlab.errors import DataError, UpliftlabError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
 ARM = "arm"
 _READERS = {".parquet": "read_parquet", ".pq": "read_parquet", ".csv": "read_csv"}
@@ -67,6 +67,30 @@ def score_file(
         place.parent.mkdir(parents=True, exist_ok=True)
         query = f"SELECT *, {expression} AS {_quoted(column)} FROM {table}"  # noqa: S608 - names are quoted
         return _written(engine, query, place)
+
+
+def count_where(
+    source: str | Path, conditions: Mapping[str, str], *, texts: Collection[str] = ()
+) -> dict[str, int]:
+    """Count the rows of a file of which each condition is true.
+
+    Args:
+        source: Parquet or CSV.
+        conditions: Name -> DuckDB's SQL.
+        texts: Columns that a CSV must not turn into numbers.
+
+    Returns:
+        Name -> rows, where there are any.
+    """
+    origin = Path(source)
+    if not conditions:
+        return {}
+    with duckdb.connect() as engine:
+        table = _table(engine, _READERS[origin.suffix.lower()], origin, texts)
+        counts = ", ".join(f"COUNT(*) FILTER ({each})" for each in conditions.values())
+        query = f"SELECT {counts} FROM {table}"  # noqa: S608 - names are quoted
+        found = _done(engine, query).fetchall()[0]
+    return {name: int(n) for name, n in zip(conditions, found, strict=True) if n}
 
 
 def _table(

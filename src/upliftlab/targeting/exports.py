@@ -185,6 +185,25 @@ def sql(exported: Exported, dialect: str = "duckdb") -> str:
     return write.with_chance(write.rule())
 
 
+def unseen_sql(exported: Exported) -> dict[str, str]:
+    """Return what is true, in DuckDB's SQL, of a row whose level was not there while learning.
+
+    Columns in which rare levels were put together cannot tell rare from new: they are left out,
+    as are columns that the rule does not ask for.
+
+    Returns:
+        Column -> condition.
+    """
+    write = _Writer(exported=exported, dialect="duckdb")
+    found = {}
+    for code in exported.encoding.columns:
+        if code.kind == "text" and not code.has_other and code.name in exported.columns:
+            known = (*code.levels, *filter(None, (code.reference,)), *BLANKS, MISSING)
+            told = f"{write.trimmed(code.name)} NOT IN ({write.texts(known)})"
+            found[code.name] = f"COALESCE({told}, FALSE)"
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Writer:
     """Writes parts of a rule in one dialect."""
