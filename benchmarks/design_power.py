@@ -453,7 +453,9 @@ def _power(rows: list[dict[str, Any]], wedge: dict[str, Any]) -> list[str]:
         "now count that skewness, to first order. In the third, noise of one size in every "
         "week and cluster was fitted to a pilot in which neither is so; roll-outs are now "
         "drawn from the pilot's own clusters. Since these rows showed the way, the last three "
-        "repeat them on draws that nobody had seen."
+        "repeat them on draws that nobody had seen. Geo by synthetic difference in differences "
+        "still sees more than it promises: windows of the time before have as little as half "
+        "of the history to weigh, so errors there are larger than in the test itself."
     )
     pilots = (
         f"{wedge['pilots']} other pilots of 600 creators' clusters: what they promise "
