@@ -42,11 +42,16 @@ normal and 94.7 % instead of 95.0 % under t3 effects. Three pseudo-tests in the 
 instead of one would have given 94.7 %, 94.3 % and 95.7 % with intervals up to 9 % wider,
 and was left.
 
-An earlier version of this page, with the wider centre, had 300 programmes a prior: the
-first half of these. It covered 97.0 %, 94.0 % and, with 80 % null, 89.7 %, and ranked the
-best 40 tests alone. With twenty good tests among two hundred, as there, the best 40 are
-half filled by chance whatever the ranking, and even who knows the prior gains next to
-nothing: the best 20 (a tenth) are the headline now, and all three are shown.
+An earlier version of this page, with the wider centre, had the first 300 of these
+programmes. It covered 97.0 %, 94.0 % and, with 80 % null, 89.7 %, and ranked the best 40
+tests alone. With twenty good tests among two hundred, as there, the best 40 are half
+filled by chance whatever the ranking, and even who knows the prior gains next to nothing:
+the best 20 (a tenth) are the headline now, and all three are shown. The run ended by the
+clock, after whole chunks of 20, before anybody saw a result of it.
+
+What is left: where 80 % of tests do nothing, intervals are too short by what the label
+says. On the 600 other programmes the same method covered 94.0 %, so these are an unlucky
+draw in part; read the interval as one of 92 %, not of 95 %.
 """
 
 PRIORS = {"normal": 1_000_000, "t3": 2_000_000, "80 % null": 3_000_000}
@@ -278,7 +283,7 @@ def write(results: dict[str, Any]) -> None:
 def main() -> None:
     """Run what is missing, then write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=600)
+    parser.add_argument("--runs", type=int, default=420)
     parser.add_argument("--workers", type=int, default=1)
     asked = parser.parse_args()
     STATE.mkdir(parents=True, exist_ok=True)

@@ -305,6 +305,29 @@ def test_the_registry_is_asked_in_sql(registry, make_record):
         ask(registry.folder, "SELECT * FROM read_text('/etc/hostname')")
 
 
+def test_a_plain_list_is_the_list_of_sql(registry, make_record):
+    """Without a condition no engine starts, and the rows are the same."""
+    for name, quarter in (("b", "2026Q3"), ("a", "2026Q3"), ("c", "2026Q2"), ("a", "2026Q2")):
+        registry.add(started(make_record(name, quarter=quarter)))
+        registry.add(make_record(name, quarter=quarter, profit=0.5))
+        registry.add(make_record(name, quarter=quarter, profit=1.5))
+    registry.decide(taken(registry.find("b"), "ship", by="Li"))
+    registry.decide(taken(registry.find("b"), "keep testing", by="Li"))
+    kept = registry.add(make_record("bad"))
+    (registry.folder / "analyses" / f"bad--{kept.id}.json").write_bytes(b"{")
+
+    for quarter in (None, "2026Q3", "1999Q1"):
+        plain = listed(registry.folder, quarter=quarter)
+        asked = listed(registry.folder, quarter=quarter, where="true")
+
+        assert plain == asked
+    assert listed(registry.folder).rows[0].keys() == asked_columns(registry)
+
+
+def asked_columns(registry):
+    return ask(registry.folder, "SELECT * FROM records LIMIT 1")[0].keys()
+
+
 def test_a_decision_whose_record_is_gone_is_named(registry, make_record):
     """Decisions point to what they were taken on."""
     kept = registry.add(make_record())

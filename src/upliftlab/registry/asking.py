@@ -91,7 +91,9 @@ def listed(folder: Path, *, quarter: str | None = None, where: str = "") -> List
         quarter: Only those that started in it.
         where: A further condition in SQL, such as "status = 'read' AND realised < 0".
     """
-    asked = [f"({where})"] if where else []
+    if not where:
+        return _all(index.refresh(folder), quarter)
+    asked = [f"({where})"]
     if quarter is not None:
         asked.append("quarter = '" + quarter.replace("'", "''") + "'")
     condition = f" WHERE {' AND '.join(asked)}" if asked else ""
@@ -110,6 +112,41 @@ class Listed(NamedTuple):
 
     rows: list[dict[str, Any]]
     problems: dict[str, str]
+
+
+_COLUMNS = (
+    "id", "name", "quarter", "starts", "ends", "kind", "mechanism", "design", "owner", "status",
+    "verdict", "realised", "currency", "recorded_at",
+)  # fmt: skip
+
+
+def _all(entries: Sequence[dict[str, Any]], quarter: str | None) -> Listed:
+    """List as SQL does; without a condition the engine need not start."""
+    problems: dict[str, str] = {}
+    decided: dict[str, dict[str, Any]] = {}
+    best: dict[tuple[str, str], tuple[tuple[bool, str, str], dict[str, Any]]] = {}
+    for each in entries:
+        if each["problem"]:
+            problems[each["file"]] = each["problem"]
+        elif each["file"].startswith(index.DECISIONS):
+            last = decided.get(each["name"])
+            if last is None or each["recorded_at"] > last["recorded_at"]:
+                decided[each["name"]] = each
+        elif quarter is None or each["quarter"] == quarter:
+            key = (each["name"], each["quarter"])
+            rank = (each["status"] in {"read", "void"}, each["recorded_at"], each["id"])
+            if key not in best or rank > best[key][0]:
+                best[key] = rank, each
+    rows = [
+        {
+            **{name: each[name] for name in _COLUMNS},
+            "decided": decided[each["name"]]["verdict"] if each["name"] in decided else None,
+        }
+        for _, each in best.values()
+    ]
+    rows.sort(key=lambda row: row["name"])
+    rows.sort(key=lambda row: row["starts"], reverse=True)
+    return Listed(rows=rows, problems=dict(sorted(problems.items())))
 
 
 def _rows(found: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - the engine is not typed
