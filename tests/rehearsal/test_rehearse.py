@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from typer.testing import CliRunner
 
 from upliftlab.assignment.hashing import digest
 from upliftlab.assignment.recipe import recipe_of
+from upliftlab.cli import app
 from upliftlab.data.cells import Cells
 from upliftlab.data.pieces import pieces
 from upliftlab.errors import DesignError
@@ -180,3 +182,23 @@ def test_ready_cells_have_no_units_to_re_assign():
         "aa re-assigns units, and data of experiment 'spring' has ['cells']; add data.units "
         "with a table from before the test, or order lines."
     )
+
+
+@pytest.mark.parametrize(("by", "code"), [(None, 0), ("home", 3)])
+def test_the_command_opens_and_closes_the_gate_for_clusters(tmp_path, by, code):
+    """Homes drawn in blocks of cities pass; customers of the same homes do not."""
+    split = "" if by else "design: cluster_split\ncluster: home\nstrata: [city]\n"
+    assign = "" if by else "assign: {draw: blocks}\n"
+    file = tmp_path / "experiment.yaml"
+    file.write_text(
+        f"name: spring\nkind: custom\n{split}{assign}"
+        "arms: {none: {share: 50%, control: true}, new: {share: 50%}}\n"
+        "costs: {margin: 35%}\ndata: {units: {file: before.csv, money: yuan}}\n",
+        encoding="utf-8",
+    )
+    before(homes=150).to_csv(tmp_path / "before.csv", index=False)
+    asked = ["aa", str(file), "--draws", "200", "--json", *(["--by", by] if by else [])]
+    done = CliRunner().invoke(app, asked)
+
+    assert done.exit_code == code, done.output
+    assert (tmp_path / "report").is_dir()
