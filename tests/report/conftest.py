@@ -385,3 +385,23 @@ def adapt_page(adapted):
     from upliftlab.report.adapting import render_adapt_html
 
     return render_adapt_html(*adapted)
+
+
+@pytest.fixture(scope="session")
+def watched_page():
+    """The page of a running test: three looks, a guardrail and a metric with bounds."""
+    from datetime import date
+
+    from tests.monitor.conftest import PLAN, unit_table
+
+    from upliftlab.experiment import Experiment
+    from upliftlab.monitor.run import look
+    from upliftlab.report.looks import render_looks_html
+
+    text = PLAN.replace("every: 1 day", "every: 2 days, bounded: {buyers: [0, 1]}")
+    text += "decide: {must_not_worsen: {buyers: 2%}}\nmetrics: {buyers: {mean: buyers}}\n"
+    plan, units = Experiment.from_text(text), unit_table(effect=12.0)
+    found = [look(plan, {"units": units}, as_of=date(2026, 6, day)) for day in (10, 12, 14)]
+    last = found[-1]
+    looks = tuple(each.now for each in found)
+    return render_looks_html(replace(last, looks=looks))

@@ -14,7 +14,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 PAGES = [
     "coupon_page", "emails_page", "blocked_page", "chosen_page",
-    "planned_page", "laid_out_page", "adapt_page",
+    "planned_page", "laid_out_page", "adapt_page", "watched_page",
 ]  # fmt: skip
 
 PROBE = """<!DOCTYPE html><html lang="en"><head><title>probe</title></head><body>

@@ -44,7 +44,7 @@ def monitor(
             experiment,
             state=state or path.parent / STATE,
             as_of=_day(as_of),
-            promised=None if lock is None else lock.promised,
+            lock=lock,
             progress=tell,
         )
     written = write_looks(found, out or path.parent / "report")

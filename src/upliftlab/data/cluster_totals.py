@@ -50,18 +50,18 @@ class ClusterTotals:
         return replace(self, labels=labels, names=names, n=n, sums=sums)
 
     def cells(self, names: Sequence[str]) -> ClusterCells:
-        """Means per arm with CR2 covariance.
+        """Means per arm with CR2 covariance; what no unit ever had is 0.
 
         References:
             Bell and McCaffrey (2002), *Survey Methodology* 28(2), section 4.
         """
         arms = sorted({arm for arm, _ in self.labels})
-        columns = [self.names.index(name) for name in names]
+        absent = [name for name in names if name not in self.names]
+        have = (*self.names, *absent)
+        sums = np.hstack([self.sums, np.zeros((len(self.n), len(absent)))])
+        sums = sums[:, [have.index(name) for name in names]]
         which = np.array([arms.index(arm) for arm, _ in self.labels])
-        parts = [
-            _arm(self.n[which == a], self.sums[which == a][:, columns])
-            for a in range(len(arms))
-        ]
+        parts = [_arm(self.n[which == a], sums[which == a]) for a in range(len(arms))]
         sizes = [self.n[which == a] for a in range(len(arms))]
         return ClusterCells(
             keys=("arm",),

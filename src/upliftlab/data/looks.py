@@ -11,7 +11,8 @@ import numpy as np
 from upliftlab.data import tables
 from upliftlab.data.cluster_totals import ClusterTotals
 from upliftlab.data.measure import amount_of, full_units, measure
-from upliftlab.data.order_grain import prepare_orders
+from upliftlab.data.order_grain import ad_spend, prepare_orders
+from upliftlab.data.order_tables import OrderTables
 from upliftlab.data.prepare import plan_of
 from upliftlab.data.unit_grain import prepare_units
 
@@ -161,6 +162,22 @@ def amounts(
     return out
 
 
+def spend_of(experiment: Experiment, sources: LookSources) -> dict[str, int]:
+    """Return plan-level ad spend per arm so far, in minor units; empty without that source.
+
+    Raises:
+        DataError: When spend belongs to an arm that the plan does not have.
+    """
+    book = OrderTables(
+        engine=sources.engine,
+        sources=sources.sources,
+        given=sources.raw,
+        plan=plan_of(experiment),
+        how=sources.how,
+    )
+    return ad_spend(book)
+
+
 def _own_facts(facts: Facts, stand_ins: frozenset[str]) -> Facts:
     """Leave out what was counted of rows that only stood in."""
     own = tuple(each for each in facts.set_aside if each.source not in stand_ins)
@@ -182,7 +199,11 @@ def _prepared(sources: LookSources, given: Mapping[str, ibis.Table], plan: Plan)
         return prepare_units(
             sources.engine, sources.sources.get("units"), given["units"], plan, sources.how
         )
-    return prepare_orders(sources.engine, sources.sources, given, plan, sources.how)
+    # What belongs to whole arms is no unit's.
+    of_arms = {"ad_spend", "finance_total"}
+    named = {name: each for name, each in sources.sources.items() if name not in of_arms}
+    own = {name: table for name, table in given.items() if name not in of_arms}
+    return prepare_orders(sources.engine, named, own, plan, sources.how)
 
 
 def _of_days(

@@ -102,7 +102,7 @@ def prepare_orders(
             saw_other=events.saw_other,
             totals=totals,
             finance=_finance(book),
-            ad_spend=_ad_spend(book),
+            ad_spend=ad_spend(book),
             notes=tuple(book.notes),
         ),
     )
@@ -400,7 +400,7 @@ def _finance(book: OrderTables) -> dict[str, int]:
     return {row["component"]: int(row["amount"]) for row in book.engine.rows(sums)}
 
 
-def _ad_spend(book: OrderTables) -> dict[str, int]:
+def ad_spend(book: OrderTables) -> dict[str, int]:
     """Add up plan-level spend per arm; it has no customers, so it stays at the arm.
 
     Raises:

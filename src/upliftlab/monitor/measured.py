@@ -35,21 +35,28 @@ WATCHED = "always-valid range (asymptotic confidence sequence)"
 
 
 def economics_of(
-    experiment: Experiment, names: Sequence[str], covariates: Sequence[str]
+    experiment: Experiment, names: Sequence[str], state: State, covariates: Sequence[str]
 ) -> Economics:
-    """Price the components; spend of a whole arm is spread over its planned units."""
+    """Price the components; spend of a whole arm is spread over units, and taken as fixed.
+
+    What the plan states for the whole run is spread over the planned units; what was booked so
+    far, over the units assigned so far.
+    """
     stated = experiment.costs.ad_spend if experiment.costs else {}
     planned = experiment.looks.planned if experiment.looks else 0
     shares = {arm.label: float(arm.share or 0) for arm in experiment.arms}
+    assigned = state.assigned_by_arm
+    spend = {
+        arm: float(money.minor) / (planned * shares[arm])
+        for arm, money in stated.items()
+        if planned * shares.get(arm, 0)
+    }
+    spend |= {arm: x / assigned[arm] for arm, x in state.ad_spend.items() if assigned.get(arm)}
     return pricing.build(
         experiment.costs,
         components={name.partition("@")[0] for name in names} - set(covariates),
         contact=contact_of(experiment),
-        ad_spend={
-            arm: float(money.minor) / (planned * shares[arm])
-            for arm, money in stated.items()
-            if planned * shares.get(arm, 0)
-        },
+        ad_spend=spend,
     )
 
 
@@ -98,7 +105,7 @@ def readings_of(
 ) -> tuple[Reading, ...]:
     """Read profit of every treatment, then guardrails, then bounded metrics."""
     assert state.cells is not None  # noqa: S101 - effects came from them
-    economics = economics_of(experiment, state.cells.names, state.covariates)
+    economics = economics_of(experiment, state.cells.names, state, state.covariates)
     arms = [arm.label for arm in experiment.treatments]
     joint = profit_contrasts(effects, economics, arms)
     profits = [

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from upliftlab.data.look_files import by_day, moved
-from upliftlab.data.looks import amounts, read_days
+from upliftlab.data.looks import amounts, read_days, spend_of
 from upliftlab.monitor import refusals
 from upliftlab.monitor.answer import OVER
 from upliftlab.monitor.measured import economics_of, prices_at
@@ -81,7 +81,7 @@ def read_new(
         raise refusals.after_the_end(str(state.looks[-1]["day"]), why)
     start, stop = _run_days(experiment, by_day(sources.pieces[sources.who].values()))
     changes = _changes(rules, sources, state, start)
-    state = _counted(sources, state, changes, (start, stop, end))
+    state = _counted(experiment, sources, state, changes, (start, stop, end))
     state = _again(experiment, rules, sources, state, changes)
     first = start if state.next_day is None else state.next_day
     closed = min(end - 1 - rules.reach, stop)
@@ -113,14 +113,18 @@ def _read(
     )
     if fresh is None:
         return None
-    economics = economics_of(experiment, fresh.cells.names, fresh.covariates)
+    economics = economics_of(experiment, fresh.cells.names, state, fresh.covariates)
     arms = [arm.label for arm in experiment.arms]
     prices = prices_at(economics, arms, fresh.cells.names, age)
     return fresh, amounts(fresh, prices)
 
 
 def _counted(
-    sources: LookSources, state: State, changes: Changes, days: tuple[int, int, int]
+    experiment: Experiment,
+    sources: LookSources,
+    state: State,
+    changes: Changes,
+    days: tuple[int, int, int],
 ) -> State:
     """Count assignments of new days, and of days from the first one that changed."""
     start, stop, end = days
@@ -142,6 +146,7 @@ def _counted(
             for name in {**state.late, **changes.late}
         },
         gone=changes.gone,
+        ad_spend=spend_of(experiment, sources),
         lost=tuple(sorted({*state.lost, *changes.lost})),
     )
 

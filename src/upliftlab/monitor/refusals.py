@@ -42,11 +42,23 @@ def after_the_end(day: str, why: str) -> DesignError:
     )
 
 
-def changed_plan(keys: Sequence[str]) -> DesignError:
-    """What the looks are bound to was changed after the first one."""
+def changed_plan(keys: Sequence[str], since: str) -> DesignError:
+    """What the looks are bound to was changed after the lock or the first look."""
     return DesignError(
-        f"the plan changed after the first look: {', '.join(keys)}; looks made under two plans "
+        f"the plan changed after {since}: {', '.join(keys)}; looks made under two plans "
         "do not add up. Put the plan back, or start again with another --state and say so."
+        if since == "the first look"
+        else f"the plan changed after {since}: {', '.join(keys)}; looks are bound to what was "
+        "locked. Put the plan back, or give the changed plan another file and lock it."
+    )
+
+
+def other_tuning(locked_at: str) -> DesignError:
+    """The lock binds looks to rules that this version would not make of the plan."""
+    return DesignError(
+        f"the lock of {locked_at} binds looks to other rules than the plan would give now; "
+        "write them out under looks as the lock has them: first_units, first_active, tuned_at, "
+        "every."
     )
 
 

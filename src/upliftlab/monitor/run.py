@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
+    from upliftlab.lock import Lock
+
+FEWEST_CLUSTERS = 10
+"""Clusters an arm needs before a look; fewer have no range that holds at many looks."""
+
 BOUND_TO = (
     "looks", "arms", "run", "follow_up", "other_windows", "returns_final_after", "strata",
     "cluster", "covariates", "design", "unit", "timezone", "currency", "who_pays",
@@ -50,7 +55,7 @@ def look(
     *,
     state: Path | None = None,
     as_of: date | None = None,
-    promised: Mapping[str, object] | None = None,
+    lock: Lock | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Monitoring:
     """Take one look at a running test.
@@ -64,7 +69,7 @@ def look(
         tables: Tables from Python by source name, in place of the plan's sources.
         state: File that keeps what earlier looks read; None reads everything and keeps nothing.
         as_of: Last day whose facts are all there; by default the day before the last payment.
-        promised: The plan as it was locked, as plain values; the present one unless given.
+        lock: The plan as it was locked; what changed since is listed, or refused.
         progress: Called with the name of each step.
 
     Returns:
@@ -80,8 +85,8 @@ def look(
     if experiment.grain not in {"orders", "units", ""}:
         raise refusals.not_by_day(experiment.grain)
     kept = load(state) if state is not None and state.is_file() else None
-    before = kept or State(promised=promised or experiment.to_dict())
-    changed = _changed(experiment, before)
+    before = kept or State(promised=experiment.to_dict())
+    changed = _changed(experiment, before, rules, lock)
     tell("reading what is new")
     sources = LookSources.open(experiment, given_tables(experiment, tables, tell))
     with in_utc(sources.engine):
@@ -95,10 +100,10 @@ def look(
     return _monitoring(experiment, rules, now, changed)
 
 
-def recall(experiment: Experiment, state: Path) -> Monitoring:
+def recall(experiment: Experiment, state: Path, *, lock: Lock | None = None) -> Monitoring:
     """Say again what the looks so far said; nothing is read but the state."""
-    kept = load(state)
-    return _monitoring(experiment, rules_of(experiment), kept, _changed(experiment, kept))
+    kept, rules = load(state), rules_of(experiment)
+    return _monitoring(experiment, rules, kept, _changed(experiment, kept, rules, lock))
 
 
 def _with_look(experiment: Experiment, rules: Rules, state: State) -> State:
@@ -114,7 +119,7 @@ def _with_look(experiment: Experiment, rules: Rules, state: State) -> State:
     assigned = {arm: sum(by.get(arm, 0) for by in state.assigned.values()) for arm in arms}
     treated = [arm.label for arm in experiment.treatments]
     fractions = {arm: fraction_of(rules, n, arm, control) for arm in treated}
-    missing = _missing(rules, n, active)
+    missing = _missing(rules, n, active) or _few_clusters(experiment, state)
     before = {
         arm: [each.fraction[arm] for each in earlier if each.is_permitted] for arm in treated
     }
@@ -155,6 +160,21 @@ def _state(look: Look, evidence: Sequence[tuple[str, float]], *, over: bool) -> 
     return KEEP if look.is_permitted else WAIT
 
 
+def _few_clusters(experiment: Experiment, state: State) -> str:
+    """Say which arm has too few clusters for ranges over many looks; empty where none has."""
+    if state.clusters is None:
+        return ""
+    arms = [arm for arm, _ in state.clusters.labels]
+    counts = {arm.label: arms.count(arm.label) for arm in experiment.arms}
+    fewest = min(counts, key=lambda arm: counts[arm])
+    if counts[fewest] >= FEWEST_CLUSTERS:
+        return ""
+    return (
+        f"{fewest} has {counts[fewest]} clusters of {FEWEST_CLUSTERS} needed: with fewer, only "
+        "the analysis at the end holds, by re-assignment"
+    )
+
+
 def _is_over(
     experiment: Experiment, rules: Rules, state: State, fractions: Mapping[str, float]
 ) -> bool:
@@ -193,20 +213,35 @@ def _evidence(experiment: Experiment, state: State) -> tuple[tuple[str, float], 
     return tuple(out)
 
 
-def _changed(experiment: Experiment, state: State) -> tuple[str, ...]:
-    """List what changed since the first look.
+def _changed(
+    experiment: Experiment, state: State, rules: Rules, lock: Lock | None
+) -> tuple[str, ...]:
+    """Say what changed since the plan was locked, and since the first look.
 
     Raises:
         DesignError: When the looks were bound to it.
     """
-    if dict(state.promised) == experiment.to_dict():
-        return ()
-    found = deviations(Experiment(**state.promised), experiment)
-    keys = [each.key for each in found if not each.key.startswith("data")]
+    out = []
+    if lock is not None:
+        keys = [each.key for each in lock.changes(experiment)]
+        _refuse_bound(keys, "it was locked")
+        if lock.looks and dict(lock.looks) != rules.to_dict():
+            raise refusals.other_tuning(lock.locked_at)
+        if keys:
+            out.append(f"Changed after the plan was locked: {', '.join(keys)}.")
+    if dict(state.promised) != experiment.to_dict():
+        found = deviations(Experiment(**state.promised), experiment)
+        keys = [each.key for each in found if not each.key.startswith("data")]
+        _refuse_bound(keys, "the first look")
+        if keys:
+            out.append(f"Changed after the first look: {', '.join(keys)}.")
+    return tuple(out)
+
+
+def _refuse_bound(keys: Sequence[str], since: str) -> None:
     bound = [key for key in keys if key.partition(".")[0] in BOUND_TO]
     if bound:
-        raise refusals.changed_plan(bound)
-    return tuple(keys)
+        raise refusals.changed_plan(bound, since)
 
 
 def _monitoring(
@@ -299,16 +334,10 @@ def _checks(
             )
         )
     out += _row_checks(state)
-    if changed:
-        out.append(
-            Check(
-                name="changed_plan",
-                verdict=WARN,
-                message=f"Changed after the first look: {', '.join(changed)}.",
-                value=float(len(changed)),
-                threshold=0.0,
-            )
-        )
+    out += [
+        Check(name="changed_plan", verdict=WARN, message=each, value=1.0, threshold=0.0)
+        for each in changed
+    ]
     order = {FAIL: 0, WARN: 1, PASS: 2}
     return tuple(sorted(out, key=lambda check: order[check.verdict]))
 
@@ -363,6 +392,11 @@ def _notes(experiment: Experiment, rules: Rules, state: State) -> tuple[str, ...
     ]
     if experiment.cluster:
         notes.append("the sample ratio of clusters is checked by the analysis")
+    if state.ad_spend:
+        notes.append(
+            "ad spend booked so far is spread over the customers assigned so far and taken as "
+            "fixed: ranges do not count how it might have been otherwise"
+        )
     if len(experiment.treatments) > 1:
         notes.append(
             f"{len(experiment.treatments)} treatments share the error evenly: "

@@ -46,6 +46,7 @@ class State:
         lost: Such days that could not be, for other rows of theirs had gone.
         gone: Source -> shop day -> rows that were there and went.
         set_aside: Rule -> rows not used, so far.
+        ad_spend: Arm -> plan-level ad spend booked so far, in minor units.
         looks: What each look said, as plain values, in order of time.
     """
 
@@ -64,12 +65,19 @@ class State:
     lost: tuple[int, ...] = ()
     gone: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     set_aside: Mapping[str, int] = field(default_factory=dict)
+    ad_spend: Mapping[str, int] = field(default_factory=dict)
     looks: tuple[Mapping[str, Any], ...] = ()
 
     def powers_of(self, arm: str) -> PowerSums:
         """Power sums of one arm over all days."""
         found = [by[arm] for by in self.powers.values() if arm in by]
         return sum(found, PowerSums())
+
+    @property
+    def assigned_by_arm(self) -> dict[str, int]:
+        """Units assigned so far, per arm."""
+        arms = {arm for by in self.assigned.values() for arm in by}
+        return {arm: sum(by.get(arm, 0) for by in self.assigned.values()) for arm in arms}
 
     def with_days(self, fresh: Fresh, powers: Mapping[int, Mapping[str, PowerSums]]) -> State:
         """Add units of days that are not among those read before."""
@@ -138,6 +146,7 @@ def save(state: State, path: Path) -> None:
             source: {str(day): n for day, n in by.items()} for source, by in state.gone.items()
         },
         "set_aside": dict(state.set_aside),
+        "ad_spend": dict(state.ad_spend),
         "looks": list(state.looks),
     }
     if state.cells is not None:
@@ -224,6 +233,7 @@ def _state(plain: dict[str, Any], arrays: dict[str, Any]) -> State:
             for source, by in plain["gone"].items()
         },
         set_aside=plain["set_aside"],
+        ad_spend=plain["ad_spend"],
         looks=tuple(plain["looks"]),
     )
 

@@ -160,8 +160,8 @@ def _rails(found: Monitoring) -> tuple[Section, ...]:
             words.arm_name(found, r.arm),
             words.plain_value(r),
             words.plain_ends(r),
-            f"{r.margin:g}" if math.isfinite(r.margin) else NONE,
-            words.SHORT[r.state],
+            words.allowed(found, r),
+            words.SHORT[r.state] if math.isfinite(r.margin) else words.BOUNDED,
         )
         for r in readings
     ]

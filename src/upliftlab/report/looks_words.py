@@ -18,6 +18,7 @@ from upliftlab.monitor.answer import (
     Monitoring,
     Reading,
 )
+from upliftlab.plan.quantities import Rate
 from upliftlab.report import names
 from upliftlab.report.numbers import NONE, count, money, number, percent
 
@@ -35,6 +36,10 @@ SHORT = {
     LOSS: "loses: stop", HARM: "worse than allowed: stop", FUTILE: "hardly to be found",
     OVER: "ended", BROKEN: "no verdict",
 }  # fmt: skip
+
+
+BOUNDED = "exact, only watched"
+"""A metric with declared bounds: its range is exact, and no rule hangs on it."""
 
 
 def headline(found: Monitoring) -> str:
@@ -123,6 +128,14 @@ def plain_value(reading: Reading) -> str:
     if not math.isfinite(width):
         return f"{reading.estimate:.4g}".replace("-", "−")
     return number(reading.estimate, 10.0 ** (math.floor(math.log10(max(width, 1e-9))) - 1))
+
+
+def allowed(found: Monitoring, reading: Reading) -> str:
+    """Print how far a guardrail may move the wrong way, as the plan wrote it."""
+    margin = found.experiment.guardrails.get(reading.name)
+    if margin is None or not math.isfinite(reading.margin):
+        return NONE
+    return f"{margin} of control" if isinstance(margin, Rate) else str(margin)
 
 
 def day(iso: str) -> str:
