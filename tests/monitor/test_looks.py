@@ -80,7 +80,7 @@ def test_looking_twice_on_one_day_is_one_look(plan, units, tmp_path):
 
 
 def test_a_planned_last_look_ends_the_test(units, tmp_path):
-    """All planned customers were read: over, and a later look is refused."""
+    """All planned customers were read and all windows closed: over, a later look is refused."""
     plan = Experiment.from_text(PLAN.replace("every: 1 day", "method: group_sequential"))
     state = tmp_path / "looks.npz"
     look(plan, {"units": units}, state=state, as_of=day(13))
@@ -91,8 +91,8 @@ def test_a_planned_last_look_ends_the_test(units, tmp_path):
     with pytest.raises(UpliftlabError) as caught:
         look(plan, {"units": units}, state=state, as_of=day(21))
     assert str(caught.value) == (
-        "the last look, on 2026-06-20, ended the test: every planned unit has been read. Its "
-        "answer is the analysis: use upliftlab run."
+        "the last look, on 2026-06-20, ended the test: all windows are closed. Its answer is "
+        "the analysis: use upliftlab run."
     )
 
 
