@@ -9,7 +9,7 @@ import pytest
 
 from upliftlab.data.engine import embedded
 from upliftlab.data.panel import NEVER
-from upliftlab.data.panel_grain import _beside
+from upliftlab.data.panel_grain import _outside
 from upliftlab.data.panel_orders import panel_from_orders
 from upliftlab.data.panel_table import read_panel
 from upliftlab.errors import DataError
@@ -292,7 +292,7 @@ def test_nothing_that_was_given_is_changed(engine):
 
 def test_what_is_kept_beside_the_units_is_told(engine, small):
     """The share of kept sales that no unit's extra profit can hold."""
-    told = _beside(engine, small)
+    told = _outside(engine, small)
     kept = [name for name in small.components if name == "kept_sales"] or [
         name for name in small.components if name.startswith("kept_")
     ]

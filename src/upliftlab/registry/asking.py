@@ -100,7 +100,7 @@ def listed(folder: Path, *, quarter: str | None = None, where: str = "") -> List
     rows, bad = ask_all(
         folder,
         [
-            f"SELECT * FROM records{condition} ORDER BY starts DESC, name",  # noqa: S608 - a reader asks of his own files, see above
+            f"SELECT * FROM records{condition} ORDER BY starts DESC, name, quarter",  # noqa: S608 - a reader asks of his own files, see above
             "SELECT file, problem FROM files WHERE problem <> '' ORDER BY file",
         ],
     )
@@ -144,7 +144,7 @@ def _all(entries: Sequence[dict[str, Any]], quarter: str | None) -> Listed:
         }
         for _, each in best.values()
     ]
-    rows.sort(key=lambda row: row["name"])
+    rows.sort(key=lambda row: (row["name"], row["quarter"]))
     rows.sort(key=lambda row: row["starts"], reverse=True)
     return Listed(rows=rows, problems=dict(sorted(problems.items())))
 
