@@ -535,7 +535,7 @@ def main() -> None:
         "peers": lambda: peers(100_000 // share, chosen.repeat),
         "outcomes": lambda: ten_outcomes(100_000 // share, chosen.repeat),
         "stream": lambda: large(1_000_000 // share, 20, 10),
-        "spark": lambda: both_engines(50_000 // share, 12, 3),
+        "spark": lambda: both_engines(1_000_000 // share, 20, 10),
     }
     wanted = [chosen.only] if chosen.only else ["peers", "outcomes", "stream"]
     results = {}
