@@ -78,7 +78,7 @@ STUDIES: dict[str, dict[str, Any]] = {
         for name, each in COVERAGE.items()
     },
     "verdict, no difference": {"kind": "flat", "runs": 1_000, "chunk": 5, "n": 4_000},
-    "verdict, targeting_pays": {"kind": "pays", "runs": 20, "chunk": 1, "n": 800_000},
+    "verdict, targeting_pays": {"kind": "pays", "runs": 50, "chunk": 1, "n": 800_000},
     "value, targeting_pays": {"kind": "pays", "runs": 50, "chunk": 1, "n": 200_000},
 }
 
