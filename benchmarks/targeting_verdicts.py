@@ -181,6 +181,7 @@ def plan_run(study: dict[str, Any], seed: int) -> dict[str, float]:
     tried = next(each for each in case.learned() if each.name == taught.chosen)
     true = float((taught.rules[taught.chosen].arms_of(people) * true_tau).mean())
     constant = float(taught.best * true_tau.mean())
+    kept = float(case.kept * true_tau.mean())
     is_rule = case.verdict(tried) == RULE
     named = next(each for each in case.constants() if each.name == case.constant)
     return {
@@ -188,7 +189,7 @@ def plan_run(study: dict[str, Any], seed: int) -> dict[str, float]:
         "lead covered": _holds(tried.against_best, true - constant),
         "plan width": _width(tried.value),
         "is rule": float(is_rule),
-        "page covered": _holds(tried.value, true) if is_rule else _holds(named.value, constant),
+        "page covered": _holds(tried.value, true) if is_rule else _holds(named.value, kept),
         "pooled width": _swapped(case, ask),
     }
 
@@ -327,7 +328,7 @@ def _decided(
 
     best = max(0.0, float(effect[:, 1].mean()))
     learned = taught.rules[taught.chosen].arms_of(x)
-    constant = np.full(len(x), taught.best)
+    constant = np.full(len(x), case.kept)
     found = {
         "is rule": float(verdict == RULE),
         "learned": true(learned) - best,
