@@ -29,7 +29,7 @@ LEDGER = "ledger_identity"
 MONEY_UNIT = "money_unit"
 BLOCKING = (
     SAMPLE_RATIO, ATTRITION, COVERAGE, MATURITY, LEDGER, "reconciliation", "cross_arm",
-    MONEY_UNIT, "pre_trend",
+    MONEY_UNIT, "pre_trend", "region_noise",
 )  # fmt: skip
 """Checks whose failure leaves no verdict."""
 

@@ -10,6 +10,7 @@ import pytest
 from upliftlab import Experiment
 from upliftlab.data.panel import NEVER, Panel
 from upliftlab.errors import DesignError
+from upliftlab.rollout.region_noise import region_noise
 from upliftlab.rollout.run import Answered, answer
 from upliftlab.simulate.creator_settings import creator_preset
 from upliftlab.simulate.dual_commission import creator_panel, draw_creators
@@ -142,3 +143,54 @@ def test_a_region_treated_throughout_is_refused(panel):
         DesignError, match=r"1 of 20 regions were treated .* leave their rows out"
     ):
         told(early)
+
+
+def loud(times: float) -> Panel:
+    """Four of 40 regions treated after 200 periods; before, they vary so many times as much."""
+    rng = np.random.default_rng(3)
+    noise = rng.normal(size=(40, 220))
+    noise[:4] *= times
+    start = np.array([200] * 4 + [NEVER] * 36)
+    season = rng.normal(size=220)
+    return Panel.of_arrays(50 + season + noise, start, names=("profit",), periods=range(220))
+
+
+@pytest.mark.parametrize(
+    ("times", "verdict", "said"),
+    [
+        (1.0, "pass", "make the range."),
+        (1.75, "warn", "it may be too narrow; next time treat regions like the others."),
+        (6.0, "fail", "it is too narrow by about as much, and supports no verdict."),
+    ],
+)
+def test_placebos_must_be_as_noisy_as_treated_regions(times, verdict, said):
+    """Large regions judged by small ones would call effects that are none."""
+    check = region_noise(loud(times), anticipation=0)
+
+    assert check is not None
+    assert check.value == pytest.approx(times, rel=0.1)
+    assert check.verdict == verdict
+    assert check.is_blocking == (verdict == "fail")
+    assert check.message.endswith(said)
+
+
+def test_periods_after_the_news_do_not_count_as_before():
+    """What regions do once they are told is no noise of before."""
+    panel = loud(1.0)
+    panel.y[:4, 190:] += 1e4
+
+    assert region_noise(panel, anticipation=10).verdict == "pass"
+    assert region_noise(panel, anticipation=0).verdict == "fail"
+
+
+def test_loud_regions_bring_no_verdict_and_leaving_out_needs_no_likeness(panel):
+    """The whole answer: with few treated regions placebos judge, from eight on they do not."""
+
+    def checks(regions):
+        start = np.array([14] * regions + [NEVER] * (20 - regions))
+        y = panel.y * np.where(start == 14, 12.0, 1.0)[:, None, None]
+        found = told(replace(panel, start=start, y=y, weight=np.ones(20)))
+        return {each.name: each.verdict for each in found.checks}
+
+    assert checks(4)["region_noise"] == "fail"
+    assert "region_noise" not in checks(8)

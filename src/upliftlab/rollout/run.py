@@ -22,6 +22,7 @@ from upliftlab.rollout.question import Answered, Question, facts_of
 from upliftlab.rollout.rates import part_of
 from upliftlab.rollout.reasons import explained
 from upliftlab.rollout.reassigned import by_reassignment, is_reassigned, with_one_law
+from upliftlab.rollout.region_noise import region_noise
 from upliftlab.rollout.region_times import (
     RegionTimes,
     region_cells,
@@ -44,6 +45,7 @@ from upliftlab.rollout.trust import rollout_checks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from upliftlab.checks import Check
     from upliftlab.data.panel import Panel
     from upliftlab.economics import Economics
     from upliftlab.estimators.effects import Effects
@@ -181,10 +183,19 @@ def _answered(
             honesty=honesty,
             channels=rollout.channels,
             money=float(currency_of(asked.experiment.currency).scale),
-            more=rate_checks(asked.experiment, asked.panel, asked.tariffs),
+            more=_more_checks(asked, booked.component("profit"), alone.effects.anticipation),
         ),
         rollout=rollout,
     )
+
+
+def _more_checks(asked: Question, profit: Panel, ahead: int) -> tuple[Check, ...]:
+    """Agreed rates, and by region whether the range comes from regions like the treated."""
+    rates = rate_checks(asked.experiment, asked.panel, asked.tariffs)
+    noise = (
+        region_noise(profit, anticipation=ahead) if asked.experiment.design == "geo" else None
+    )
+    return rates if noise is None else (*rates, noise)
 
 
 def _over_time(
