@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from upliftlab.plan.currencies import currency_of
 from upliftlab.report import names
-from upliftlab.report.files import replace_file
+from upliftlab.report.files import keep
 from upliftlab.report.looks_plots import Band, over_looks
-from upliftlab.report.markdown import plain, rows_of, section_lines
+from upliftlab.report.markdown import document, plain, rows_of
 from upliftlab.report.numbers import NBSP, NONE, count, p_value, percent, shown_money
 from upliftlab.report.page import render_page
 from upliftlab.report.parts import Part, Section, table
@@ -22,6 +21,7 @@ from upliftlab.stats.estimate import Estimate
 
 if TYPE_CHECKING:
     from datetime import date
+    from pathlib import Path
 
     from upliftlab.adaptive.move import Move
     from upliftlab.adaptive.sequence import Look
@@ -165,11 +165,7 @@ def render_adapt_markdown(experiment: Experiment, move: Move) -> str:
         f"- Next: {plain(screen.next_step)}",
         "",
     ]
-    for part in adapt_parts(experiment, move):
-        lines += [f"## {plain(part.title)}", ""]
-        for section in part.sections:
-            lines += section_lines(section)
-    return "\n".join(lines).replace(NBSP, " ").rstrip() + "\n"
+    return document(lines, adapt_parts(experiment, move))
 
 
 def render_adapt_json(move: Move) -> str:
@@ -188,18 +184,13 @@ def write_adapt(experiment: Experiment, move: Move, folder: str | Path) -> dict[
     Returns:
         Form -> path: "html", "markdown", "text" and "json".
     """
-    place = Path(folder)
     rendered = {
         "html": ("adapt.html", render_adapt_html(experiment, move)),
         "markdown": ("adapt.md", render_adapt_markdown(experiment, move)),
         "text": ("adapt.txt", render_adapt_text(experiment, move)),
         "json": ("adapt.json", render_adapt_json(move)),
     }
-    place.mkdir(parents=True, exist_ok=True)
-    return {
-        form: replace_file(place / name, text.encode())
-        for form, (name, text) in rendered.items()
-    }
+    return keep(folder, rendered)
 
 
 def _headline(move: Move, called: dict[str, str]) -> str:

@@ -14,7 +14,7 @@ from upliftlab.report.page import render_html
 from upliftlab.report.text import render_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from upliftlab.analysis import Analysis
     from upliftlab.targeting.answer import Targeting
@@ -65,15 +65,30 @@ def write(
     for form, name in RULE_FILES.items():
         if form not in rendered:
             (place / name).unlink(missing_ok=True)
-    return {
-        form: replace_file(place / name, text.encode())
-        for form, (name, text) in rendered.items()
-    }
+    return keep(place, rendered)
 
 
 def render_rule(targeting: Targeting) -> str:
     """Print the exported rule as JSON."""
     return json.dumps(dict(targeting.rule), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def keep(folder: str | Path, rendered: Mapping[str, tuple[str, str]]) -> dict[str, Path]:
+    """Write texts that are all made already, so that a form that fails leaves no other.
+
+    Args:
+        folder: Where to; made if need be.
+        rendered: Form -> file name and text.
+
+    Returns:
+        Form -> path.
+    """
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    return {
+        form: replace_file(place / name, text.encode())
+        for form, (name, text) in rendered.items()
+    }
 
 
 def replace_file(path: Path, content: bytes) -> Path:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from upliftlab.report.files import replace_file
+from upliftlab.report.files import keep
 from upliftlab.report.looks_parts import looks_parts
 from upliftlab.report.looks_screen import looks_screen
-from upliftlab.report.markdown import plain, rows_of, section_lines
+from upliftlab.report.markdown import document, plain, rows_of
 from upliftlab.report.numbers import NBSP
 from upliftlab.report.page import MARKS, asset, environment
 from upliftlab.report.text import WIDTH
@@ -18,6 +17,7 @@ from upliftlab.report.widths import columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from upliftlab.monitor.answer import Monitoring
 
@@ -79,11 +79,7 @@ def render_looks_markdown(found: Monitoring) -> str:
         f"- Next: {plain(screen.next_step)}",
         "",
     ]
-    for part in looks_parts(found):
-        lines += [f"## {plain(part.title)}", ""]
-        for section in part.sections:
-            lines += section_lines(section)
-    return "\n".join(lines).replace(NBSP, " ").rstrip() + "\n"
+    return document(lines, looks_parts(found))
 
 
 def render_looks_json(found: Monitoring) -> str:
@@ -110,13 +106,8 @@ def write_looks(found: Monitoring, folder: str | Path) -> dict[str, Path]:
     Returns:
         Form -> path: "html", "markdown", "text" and "json".
     """
-    place = Path(folder)
     rendered = {form: (name, render(found)) for form, (name, render) in LOOKS_FILES.items()}
-    place.mkdir(parents=True, exist_ok=True)
-    return {
-        form: replace_file(place / name, text.encode())
-        for form, (name, text) in rendered.items()
-    }
+    return keep(folder, rendered)
 
 
 def _lines(text: str, indent: str = "") -> list[str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from upliftlab.analysis import Analysis
     from upliftlab.report.first_screen import FirstScreen
-    from upliftlab.report.parts import Section, Table
+    from upliftlab.report.parts import Part, Section, Table
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~])")
 _MARKS = {"pass": "pass", "warn": "**warning**", "fail": "**failed**", "info": "note"}
@@ -30,8 +30,13 @@ def render_markdown(analysis: Analysis) -> str:
     Returns:
         Markdown with tables as GitHub reads them; names from outside are escaped.
     """
-    lines = _first(first_screen(analysis))
-    for part in parts_of(analysis):
+    return document(_first(first_screen(analysis)), parts_of(analysis))
+
+
+def document(first: Sequence[str], parts: Sequence[Part]) -> str:
+    """Print the lines of a first screen, then every part."""
+    lines = list(first)
+    for part in parts:
         lines += [f"## {plain(part.title)}", ""]
         for section in part.sections:
             lines += section_lines(section)

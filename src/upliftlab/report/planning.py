@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from upliftlab.report.files import replace_file
-from upliftlab.report.markdown import plain, rows_of, section_lines
+from upliftlab.report.files import keep
+from upliftlab.report.markdown import document, plain, rows_of
 from upliftlab.report.numbers import NBSP
 from upliftlab.report.page import render_page
 from upliftlab.report.planning_parts import plan_parts
@@ -15,6 +14,8 @@ from upliftlab.report.planning_screen import plan_screen
 from upliftlab.report.text import WIDTH, aligned, wrapped_lines
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from upliftlab.design.answer import Design
 
 
@@ -73,11 +74,7 @@ def render_plan_markdown(plan: Design) -> str:
         f"- Next: {plain(screen.next_step)}",
         "",
     ]
-    for part in plan_parts(plan):
-        lines += [f"## {plain(part.title)}", ""]
-        for section in part.sections:
-            lines += section_lines(section)
-    return "\n".join(lines).replace(NBSP, " ").rstrip() + "\n"
+    return document(lines, plan_parts(plan))
 
 
 def render_plan_json(plan: Design) -> str:
@@ -106,13 +103,8 @@ def write_plan(plan: Design, folder: str | Path) -> dict[str, Path]:
     Returns:
         Form -> path: "html", "markdown", "text" and "json".
     """
-    place = Path(folder)
-    rendered = {form: render(plan) for form, render in PLAN_FORMS.items()}
-    place.mkdir(parents=True, exist_ok=True)
-    return {
-        form: replace_file(place / _NAMES[form], text.encode())
-        for form, text in rendered.items()
-    }
+    rendered = {form: (_NAMES[form], render(plan)) for form, render in PLAN_FORMS.items()}
+    return keep(folder, rendered)
 
 
 def _rows(plan: Design) -> list[tuple[str, ...]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from upliftlab.checks import FAIL, WARN
 from upliftlab.plan.metrics import PROFIT
 from upliftlab.report import names
-from upliftlab.report.files import replace_file
+from upliftlab.report.files import keep
 from upliftlab.report.numbers import NBSP, NONE, count, money, p_value, percent, spaced
 from upliftlab.report.page import render_page
 from upliftlab.report.parts import Item, Part, Section, table
@@ -83,11 +83,7 @@ def write_rehearsal(found: Rehearsal, folder: Path) -> dict[str, Path]:
         "text": ("rehearsal.txt", render_rehearsal_text(found)),
         "json": ("rehearsal.json", render_rehearsal_json(found)),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    return {
-        form: replace_file(folder / name, text.encode())
-        for form, (name, text) in rendered.items()
-    }
+    return keep(folder, rendered)
 
 
 def rehearsal_screen(found: Rehearsal) -> Screen:
