@@ -1,8 +1,8 @@
 """How much profit do learned rules earn, by the default learner and by econml's forests?
 
 Run as ``python -m benchmarks.targeting_quality --seeds 20``. What each learner earned on each
-seed is kept in benchmarks/.state and not repeated; results go to docs/benchmarks/targeting.md
-and .json, with the seeds on which all learners have run.
+seed is kept in benchmarks/.state and not repeated; results go to
+docs/benchmarks/targeting_quality.md and .json, with the seeds on which all learners have run.
 """
 
 from __future__ import annotations
@@ -259,9 +259,10 @@ def main() -> None:
         one_seed(seed)
     rows = kept(wanted.seeds)
     DOCS.mkdir(parents=True, exist_ok=True)
-    (DOCS / "targeting.md").write_text(markdown(rows), encoding="utf-8")
+    (DOCS / "targeting_quality.md").write_text(markdown(rows), encoding="utf-8")
     found = {"seeds": len(rows), **summary(rows)}
-    (DOCS / "targeting.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(found, indent=1) + "\n"
+    (DOCS / "targeting_quality.json").write_text(text, encoding="utf-8")
     print(markdown(rows))
 
 

@@ -74,7 +74,7 @@ STUDIES: dict[str, dict[str, Any]] = {
         for name, each in COVERAGE.items()
     },
     **{
-        f"plan, {name}": {"kind": "plan", "runs": 400, "chunk": 20, **each}
+        f"plan, {name}": {"kind": "plan", "runs": 2_000, "chunk": 20, **each}
         for name, each in COVERAGE.items()
     },
     "verdict, no difference": {"kind": "flat", "runs": 1_000, "chunk": 5, "n": 4_000},

@@ -43,7 +43,29 @@ document.getElementById("page").addEventListener("load", function () {{
       }});
     }});
   }});
+  // What an arrow key does to a range that has the focus: one step, then "input".
+  var box = page.querySelector(".slider"), moved = null;
+  if (box && !box.hidden) {{
+    var input = box.querySelector("input");
+    var told = function () {{
+      return Array.from(box.querySelectorAll("dd")).map(function (each) {{
+        return each.textContent;
+      }});
+    }};
+    var cursor = page.querySelector(".wide .cursor, .narrow .cursor");
+    var before = [told(), cursor.style.left];
+    input.focus();
+    input[input.value === input.max ? "stepDown" : "stepUp"]();
+    input.dispatchEvent(new Event("input"));
+    moved = {{
+      focused: page.activeElement === input,
+      named: page.querySelector("label[for='" + input.id + "']").textContent,
+      before: before, after: [told(), cursor.style.left],
+      spoken: input.getAttribute("aria-valuetext")
+    }};
+  }}
   document.getElementById("found").textContent = JSON.stringify({{
+    moved: moved,
     width: root.scrollWidth,
     first: page.querySelector("header").getBoundingClientRect().bottom,
     cut: cut,
@@ -121,3 +143,19 @@ def test_the_first_screen_needs_no_scrolling(name, request, browser, tmp_path):
     assert found["over"] == []
     assert console == []
     assert found["asked"] == []
+
+
+def test_the_budget_moves_by_keyboard(chosen_page, browser, tmp_path):
+    """The slider takes the focus; a step changes every number, the mark and what is spoken."""
+    found, console = seen(browser, tmp_path, chosen_page, width=1280, height=800)
+    moved = found["moved"]
+
+    assert moved["focused"]
+    assert moved["named"]
+    (before, place), (after, new_place) = moved["before"], moved["after"]
+    assert all(before)
+    assert all(after)
+    assert before[0] != after[0]
+    assert place != new_place
+    assert moved["spoken"] == after[0]
+    assert console == []
