@@ -211,13 +211,18 @@ def switchback(days: int, length: int, burn: int) -> Made:
     return label, blocks_test(fresh, block, pair, burn_in=burn, effect=effect)
 
 
-def regions_of(regions: int) -> tuple[Floats, Callable[[np.random.Generator], Floats]]:
-    """Regions that share a market and a season, and have noise of their own."""
+def regions_of(
+    regions: int, length: int = 40, lasts: float = 0.0
+) -> tuple[Floats, Callable[[np.random.Generator], Floats]]:
+    """Regions that share a market and a season, and have noise of their own that lasts."""
     size = np.random.default_rng(15).lognormal(0.0, 0.6, regions)
 
     def market(rng: np.random.Generator) -> Floats:
-        common = 100 + 8 * rng.normal(size=40) + 5 * np.sin(np.arange(40) / 4)
-        out: Floats = size[:, None] * (common + 6 * rng.normal(size=(regions, 40)))
+        common = 100 + 8 * rng.normal(size=length) + 5 * np.sin(np.arange(length) / 4)
+        own = rng.normal(size=(regions, length))
+        for t in range(1, length) if lasts else ():
+            own[:, t] = lasts * own[:, t - 1] + math.sqrt(1 - lasts**2) * own[:, t]
+        out: Floats = size[:, None] * (common + 6 * own)
         return out
 
     return size, market
@@ -246,19 +251,36 @@ def again(make: Callable[[], Made]) -> Callable[[], Made]:
     return made
 
 
-def geo_weighted(regions: int, treated: int, window: int) -> Made:
-    """Regions of all sizes by the estimator of the analysis."""
-    size, market = regions_of(regions)
+def geo_weighted(
+    regions: int, treated: int, window: int, *, before: int, lasts: float = 0.0, pilots: int
+) -> Made:
+    """Regions of all sizes by the estimator of the analysis, each test from a pilot's plan.
+
+    A pilot is the time before, and every test has the effect that one of them promises: power
+    is that of plans as teams make them, from one history each.
+    """
+    size, market = regions_of(regions, before + window, lasts)
     chosen = np.argsort(-size)[2 :: regions // treated][:treated].tolist()
-    pilots = [
-        region_error(market(np.random.default_rng((16, k))), chosen, window) for k in range(20)
+    effects = [
+        region_error(market(np.random.default_rng((16, k)))[:, :before], chosen, window).mde(
+            PROMISED
+        )
+        for k in range(pilots)
     ]
-    effect = float(np.mean([each.mde(PROMISED) for each in pilots]))
+    tests = [
+        weighted_regions_test(market, chosen, window=window, effect=effect)
+        for effect in effects
+    ]
+
+    def test(rng: np.random.Generator) -> Estimate:
+        return tests[int(rng.integers(len(tests)))](rng)
+
+    noise = f", noise that lasts ({lasts:g})" if lasts else ""
     label = (
         f"geo by synthetic difference in differences, {treated} of {regions} regions of all "
-        f"sizes, {window} weeks after {40 - window}"
+        f"sizes{noise}, {window} weeks after {before}, {pilots} pilots"
     )
-    return label, weighted_regions_test(market, chosen, window=window, effect=effect)
+    return label, test
 
 
 STUDIES: dict[str, Callable[[], Made]] = {
@@ -273,15 +295,18 @@ STUDIES: dict[str, Callable[[], Made]] = {
     "switchback_days": lambda: switchback(56, 1, 0),
     "switchback_blocks": lambda: switchback(84, 3, 1),
     "geo": lambda: geo(30, 6, 8),
-    "geo_weighted": lambda: geo_weighted(30, 6, 8),
+    "geo_weighted": lambda: geo_weighted(30, 6, 8, before=32, pilots=200),
+    "geo_weighted_long": lambda: geo_weighted(30, 6, 8, before=60, pilots=100),
+    "geo_weighted_few": lambda: geo_weighted(16, 4, 6, before=26, lasts=0.6, pilots=100),
+    "geo_weighted_short": lambda: geo_weighted(20, 5, 4, before=24, lasts=0.6, pilots=100),
     "users_tenth_anew": again(lambda: users(20_000, 1 / 9)),
     "clusters_uneven_anew": again(lambda: clusters(15, 45)),
     "wedge_creators_anew": again(lambda: wedge(60, 3)),
 }
 
 
-FEWER = {"geo_weighted": 600}
-"""Runs of studies that take a third of a second each."""
+FEWER = {name: 1000 for name in STUDIES if name.startswith("geo_weighted_")}
+"""Runs of studies that take a tenth of a second each, beside the first of their kind."""
 
 
 def run_study(name: str, runs: int) -> dict[str, Any]:
@@ -563,7 +588,7 @@ def _with_rows(names: list[str], runs: int) -> dict[str, Any]:
     rows = {row["name"]: row for row in held["power"]}
     rows |= {name: run_study(name, runs) for name in names}
     power = [rows[name] for name in STUDIES if name in rows]
-    return held | {"power": power, "wedge_pilots": wedge_pilots(40)}
+    return held | {"power": power}
 
 
 def main() -> None:

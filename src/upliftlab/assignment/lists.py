@@ -27,11 +27,13 @@ class Drawn:
     """A list drawn as a whole.
 
     Attributes:
+        names: Of the entries.
         labels: Arms or waves, in the order of the plan.
         scheme: What was drawn, as positions in ``labels``, and what could have been.
         salt: With which it was drawn; a draw that was put back as unbalanced changes it.
     """
 
+    names: tuple[str, ...]
     labels: tuple[str, ...]
     scheme: AssignmentScheme
     salt: str
@@ -97,7 +99,7 @@ def drawn(
                 f"{label!r} has a share of {float(shares[label]):.3g} and gets none of "
                 f"{len(names)} clusters; give it a larger share, or draw in fewer strata."
             )
-    return Drawn(labels=labels, scheme=scheme, salt=salt)
+    return Drawn(names=tuple(names), labels=labels, scheme=scheme, salt=salt)
 
 
 def _cut(

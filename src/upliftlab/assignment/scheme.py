@@ -36,6 +36,24 @@ class Clustered(Protocol):
         """First treated period of each unit."""
 
 
+class Reassignment(Protocol):
+    """What could have been drawn, as far as re-assignment asks."""
+
+    @property
+    def start(self) -> Ints:
+        """What each was drawn into, shape [G]."""
+
+    @property
+    def shares_differ(self) -> bool:
+        """Whether blocks hold their starts in different shares."""
+
+    def treated(self, periods: int) -> Floats:
+        """Return 1 where a cluster was treated as drawn, shape [G, T]."""
+
+    def draws(self, n: int = 999, seed: int = 0) -> tuple[Ints, bool]:
+        """Return starts under other assignments, and whether these are all there are."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AssignmentScheme:
     """Complete randomisation given the counts, within blocks, perhaps drawn until balanced.
@@ -139,7 +157,7 @@ class AssignmentScheme:
             array([[0., 1.],
                    [0., 0.]])
         """
-        return (np.arange(periods)[None, :] >= self.start[:, None]).astype(np.float64)
+        return treated_from(self.start, periods)
 
     def draws(self, n: int = 999, seed: int = 0) -> tuple[Ints, bool]:
         """Return starts under other assignments, and whether these are all there are.
@@ -231,6 +249,11 @@ class AssignmentScheme:
         observed = int(np.flatnonzero((out == self.start).all(axis=1))[0])
         out[[0, observed]] = out[[observed, 0]]
         return out
+
+
+def treated_from(start: Ints, periods: int) -> Floats:
+    """Return 1 from each start on, shape [G, T]."""
+    return (np.arange(periods)[None, :] >= start[:, None]).astype(np.float64)
 
 
 def _arrangements(values: Ints) -> int:

@@ -41,7 +41,8 @@ def assign_list(
     """Write the assignment table of a list that is drawn as a whole, in blocks or in waves.
 
     What is drawn are clusters, where the plan has them, else units. For waves the table has one
-    row per cluster: ``cluster``, ``starts_on`` (empty for never), propensity and the rest.
+    row per cluster: ``cluster``, ``starts_on`` (empty for never), propensity, stratum, the
+    columns that were balanced and the rest: all that it takes to draw again.
 
     Args:
         recipe: How arms are given.
@@ -73,7 +74,7 @@ def assign_list(
             balance=entries["x"],
             keep=float(recipe.keep),
         )
-        _register(engine, recipe, entries["name"], found)
+        _register(engine, recipe, found, entries["x"])
         query = _waves(recipe, base) if recipe.waves else _arms(recipe, request, base, key)
         rows = copied(engine, query, place)
         counts = engine.execute(
@@ -165,13 +166,18 @@ def _columns(
 
 
 def _register(
-    engine: duckdb.DuckDBPyConnection, recipe: Recipe, names: list[str], found: Drawn
+    engine: duckdb.DuckDBPyConnection,
+    recipe: Recipe,
+    found: Drawn,
+    x: NDArray[np.float64] | None,
 ) -> None:
     import pyarrow as pa
 
-    shares = recipe.shares
+    shares, names = recipe.shares, found.names
+    balanced = {f"x{i}": pa.array(column) for i, column in enumerate(() if x is None else x.T)}
     table = pa.table(
-        {
+        balanced
+        | {
             "entry": pa.array(names, pa.string()),
             "label": pa.array(found.found, pa.string()),
             "chance": pa.array([float(shares[arm]) for arm in found.found], pa.float64()),
@@ -197,9 +203,10 @@ def _arms(recipe: Recipe, request: Request, base: str, key: str) -> str:
 
 
 def _waves(recipe: Recipe, base: str) -> str:
+    balanced = "".join(f", d.x{i} AS {_TO.column(n)}" for i, n in enumerate(recipe.balance))
     return (
         f"SELECT b.cluster, NULLIF(d.label, {_TO.text(NEVER)}) AS starts_on, "  # noqa: S608
-        "d.chance AS propensity, b.stratum, d.drawn_with AS salt, "
+        f"d.chance AS propensity, b.stratum{balanced}, d.drawn_with AS salt, "
         f"{_TO.text(recipe.plan)} AS plan "
         f"FROM ({base}) b JOIN drawn d ON b.cluster = d.entry ORDER BY 1"
     )

@@ -97,6 +97,7 @@ WAVES = Contract(
         Column(name="cluster", kind="id", required=True, aliases=("cluster_id", "mcn", "unit")),
         Column(name="starts_on", kind="any", required=True, aliases=("start", "cohort")),
         Column(name="arm", kind="id"),
+        Column(name="stratum", kind="text"),
     ),
 )
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from upliftlab.assignment.waves import DrawnWaves
+
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
@@ -62,6 +64,7 @@ class Panel:
         terms: Organic and ads rate agreed with each unit in each period, shape [N, T, 2]; NaN
             where none was in force, None where nobody says.
         beside: Sums of what belongs to no unit.
+        drawn: How the plan drew clusters into waves; None where it says nothing.
         notes: What was counted and left out on the way, in sentences.
     """
 
@@ -77,6 +80,7 @@ class Panel:
     arm: NDArray[np.object_] | None = None
     terms: Floats | None = None
     beside: tuple[Beside, ...] = ()
+    drawn: DrawnWaves | None = None
     notes: tuple[str, ...] = ()
 
     @classmethod

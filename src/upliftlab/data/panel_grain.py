@@ -15,6 +15,7 @@ from upliftlab.data.panel import Beside, Panel
 from upliftlab.data.panel_arms import arms_of
 from upliftlab.data.panel_orders import NOBODY, panel_from_orders
 from upliftlab.data.panel_table import read_panel
+from upliftlab.data.panel_waves import balanced_columns, drawn_waves
 from upliftlab.data.prepare import reading_of
 from upliftlab.data.terms_in_force import terms_of
 from upliftlab.errors import DataError
@@ -134,7 +135,8 @@ def _read(
     )
     if len(experiment.treatments) > 1:
         panel = replace(panel, arm=arms_of(engine, table, waves, panel, experiment))
-    return replace(panel, notes=(*panel.notes, *notes), beside=beside)
+    drawn = drawn_waves(engine, waves, experiment)
+    return replace(panel, notes=(*panel.notes, *notes), beside=beside, drawn=drawn)
 
 
 def _with_terms(
@@ -263,7 +265,8 @@ def _waves(
     mapping = {}
     if experiment.cluster and experiment.cluster in raw.columns:
         mapping["cluster"] = experiment.cluster
-    table = tables.read(raw, WAVES, mapping=mapping, money=None, how=how)
+    extra = balanced_columns(experiment)
+    table = tables.read(raw, WAVES, mapping=mapping, money=None, how=how, extra=extra)
     return tables.plain(engine.materialise(table, "waves"))
 
 

@@ -142,6 +142,8 @@ def geo_layout(experiment: Experiment, series: Series, *, effect: float) -> Layo
             "found where nothing happened, root mean square": error.missed,
             "windows without a change": error.windows,
             "standard error that the analysis reports": error.reported,
+            "its standard deviation from test to test": error.varies,
+            "windows side by side that would tell as much": error.apart,
             "degrees of freedom": error.df,
             "false alarms without an effect, share": error.false_alarms(alpha=alpha),
         },
@@ -161,7 +163,8 @@ def _notes(
         (
             "Estimator: synthetic difference in differences, as in the analysis; its precision "
             f"is what it found in {error.windows} windows of the time before, where nothing "
-            "happened, against the standard error that it reports."
+            f"happened, against the standard error that it reports. They overlap and tell as "
+            f"much as {error.apart:.1f} side by side; power allows for it."
         ),
     ]
     alarms = error.false_alarms(alpha=alpha)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from upliftlab.assignment.scheme import Reassignment
     from upliftlab.data.panel import Panel
 
     Floats = NDArray[np.float64]
@@ -37,7 +38,7 @@ ADDITIVITY = "intervals of lines do not add up to the interval of their sum"
 
 def randomisation_inference(
     y: Floats,
-    scheme: AssignmentScheme,
+    scheme: Reassignment,
     statistic: Statistic,
     *,
     names: Sequence[str],
@@ -105,7 +106,7 @@ def randomisation_inference(
 def roll_out(
     panel: Panel,
     *,
-    scheme: AssignmentScheme | None = None,
+    scheme: Reassignment | None = None,
     controls: Controls = "never",
     base: Base = "last",
     anticipation: int = 0,
@@ -147,7 +148,7 @@ def roll_out(
         1000
     """
     means = cluster_means(panel)
-    plan = AssignmentScheme.of_panel(panel) if scheme is None else scheme
+    plan: Reassignment = AssignmentScheme.of_panel(panel) if scheme is None else scheme
     statistic = group_time_forms(
         plan.start,
         means.shape[1],
@@ -268,7 +269,7 @@ def cluster_means(panel: Panel) -> Floats:
 
 def _pivots(
     y: Floats,
-    scheme: AssignmentScheme,
+    scheme: Reassignment,
     starts: Ints,
     statistic: Statistic,
     names: tuple[str, ...],

@@ -83,9 +83,13 @@ def _needed(
         if key in valid and valid[key] is None:
             yield ("design",), DefinitionError.missing_key(owner, key, example)
     yield from _no_money_per_unit(valid)
-    for key in ("strata", "follow_up"):
-        if valid.get(key):
-            yield (key,), DefinitionError.needs_beside(key, "design: user_split", design)
+    assign = valid.get("assign")
+    if valid.get("strata") and (assign is None or assign.waves is None):
+        wanted = "design: user_split, or with assign.waves"
+        yield ("strata",), DefinitionError.needs_beside("strata", wanted, design)
+    if valid.get("follow_up"):
+        wanted = "design: user_split"
+        yield ("follow_up",), DefinitionError.needs_beside("follow_up", wanted, design)
     data = valid.get("data")
     from_orders = data is not None and (data.order_lines or data.simulate)
     if data is not None and data.grain != "panel" and not from_orders:

@@ -312,7 +312,10 @@ def _adjusted(profit: Panel, average: Aggregate, level: float) -> Opinion:
 def _by_assignment(profit: Panel, average: Aggregate, level: float) -> Opinion:
     """Re-assign whole clusters to waves."""
     label = "re-assignment of clusters to waves"
-    note = "if waves were drawn at random; each cluster counts once"
+    how = "if waves were drawn at random"
+    if profit.drawn is not None:
+        how = f"clusters {profit.drawn.words}, as the plan draws them"
+    note = f"{how}; each cluster counts once"
     method = "randomisation"
     rows = average.effects.moments.rows
     few = len(profit.units) <= MOST if rows is None else len(rows.size) <= MOST

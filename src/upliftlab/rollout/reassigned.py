@@ -6,7 +6,11 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from upliftlab.assignment.scheme import AssignmentScheme
+from upliftlab.assignment.waves import scheme_of
+from upliftlab.checks import PASS, WARN, Check
 from upliftlab.economics import MERCHANT
+from upliftlab.errors import DesignError
 from upliftlab.panels.randomisation import ADDITIVITY, roll_out
 from upliftlab.profit import merchant_lines
 from upliftlab.rollout.booked import Measure
@@ -14,6 +18,7 @@ from upliftlab.rollout.counted import count_clusters
 from upliftlab.stats.estimate import NAN
 
 if TYPE_CHECKING:
+    from upliftlab.assignment.scheme import Reassignment
     from upliftlab.data.panel import Panel
     from upliftlab.economics import Economics, Terms
     from upliftlab.panels.group_time import GroupTime
@@ -30,17 +35,68 @@ MOST = 2000
 """Clusters up to which re-assignments are drawn."""
 
 
-def reassigned(panel: Panel, effects: GroupTime, *, level: float) -> Resampled:
+def reassigned(
+    panel: Panel, effects: GroupTime, *, level: float, draws: int = 999, seed: int = 0
+) -> Resampled:
     """Assign clusters to waves again; those treated too early to have an effect are left out.
 
+    Draws are those of the plan where it says how waves are drawn (within strata, balanced);
+    otherwise waves are exchanged between all clusters.
+
+    Args:
+        panel: One row per unit and period, as booked.
+        effects: For who is compared with whom.
+        level: Confidence level.
+        draws: Re-assignments.
+        seed: Of the re-assignments.
+
     Raises:
-        DesignError: When clusters did not switch whole, or no period has a control.
+        DesignError: When clusters did not switch whole, no period has a control, or nobody can
+            tell what the plan draws by.
     """
+    late = panel.select(panel.start > effects.anticipation)
     return roll_out(
-        panel.select(panel.start > effects.anticipation),
+        late,
+        scheme=_scheme(late),
         controls=effects.control,
         anticipation=effects.anticipation,
+        draws=draws,
+        seed=seed,
         level=level,
+    )
+
+
+def drawn_check(panel: Panel, word: str) -> Check | None:
+    """Ask whether clusters start when the plan drew them to; None where it draws no waves.
+
+    Args:
+        panel: With what the plan drew.
+        word: What a cluster is called.
+    """
+    waves = panel.drawn
+    if waves is None:
+        return None
+    if waves.drawn is None:
+        said = (
+            f"the plan's waves are {waves.words}, and {waves.why}; re-assignment cannot draw "
+            "as the plan does. `upliftlab assign` writes the table whole"
+        )
+        return Check(name="waves_as_drawn", verdict=WARN, message=f"Waves: {said}.")
+    names = panel.cluster_labels
+    moved = sorted(set(waves.moved) & set(names))
+    if not moved:
+        said = f"all {len(names):,} {word}s start when the plan drew them to ({waves.words})"
+    else:
+        said = (
+            f"{len(moved):,} of {len(names):,} {word}s start otherwise than the plan drew "
+            f"them, such as {moved[0]!r}; who decided that also decides what is compared"
+        )
+    return Check(
+        name="waves_as_drawn",
+        verdict=WARN if moved else PASS,
+        message=f"Waves: {said}.",
+        value=float(len(moved)),
+        threshold=0.0,
     )
 
 
@@ -166,6 +222,16 @@ def _replaced(estimate: Estimate, again: Estimate) -> Estimate:
         shape="interval" if known else "none",
         note=FEW if known else again.note.removeprefix(f"{ADDITIVITY}; "),
     )
+
+
+def _scheme(panel: Panel) -> Reassignment:
+    """What the plan could have drawn for the clusters of this panel."""
+    plainly = AssignmentScheme.of_panel(panel)
+    if panel.drawn is None:
+        return plainly
+    if panel.drawn.drawn is None:
+        raise DesignError(panel.drawn.why)
+    return scheme_of(panel.drawn, panel.cluster_labels, plainly.start)
 
 
 def _sides(asked: Question) -> Panel:

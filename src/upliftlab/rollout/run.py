@@ -21,7 +21,12 @@ from upliftlab.rollout.on_off import switched
 from upliftlab.rollout.question import Answered, Question, facts_of
 from upliftlab.rollout.rates import part_of
 from upliftlab.rollout.reasons import explained
-from upliftlab.rollout.reassigned import by_reassignment, is_reassigned, with_one_law
+from upliftlab.rollout.reassigned import (
+    by_reassignment,
+    drawn_check,
+    is_reassigned,
+    with_one_law,
+)
 from upliftlab.rollout.region_noise import region_noise
 from upliftlab.rollout.region_times import (
     RegionTimes,
@@ -190,12 +195,14 @@ def _answered(
 
 
 def _more_checks(asked: Question, profit: Panel, ahead: int) -> tuple[Check, ...]:
-    """Agreed rates, and by region whether the range comes from regions like the treated."""
-    rates = rate_checks(asked.experiment, asked.panel, asked.tariffs)
-    noise = (
-        region_noise(profit, anticipation=ahead) if asked.experiment.design == "geo" else None
+    """Agreed rates, waves as drawn, and whether regions that tell the range are like others."""
+    experiment = asked.experiment
+    found = (
+        drawn_check(asked.panel, experiment.cluster or experiment.unit),
+        region_noise(profit, anticipation=ahead) if experiment.design == "geo" else None,
     )
-    return rates if noise is None else (*rates, noise)
+    rates = rate_checks(experiment, asked.panel, asked.tariffs)
+    return (*rates, *(check for check in found if check is not None))
 
 
 def _over_time(
