@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 
 from upliftlab.design import design
+from upliftlab.design.looked import looks_of
 from upliftlab.errors import DataError, DefinitionError, DesignError
 from upliftlab.experiment import Experiment
+from upliftlab.monitor.rules import bound_of, rules_of
 from upliftlab.stats.power import TwoMeans
 
 PLAN = """
@@ -73,6 +75,66 @@ def test_shares_arms_correlation_and_looks_all_count():
     assert looked.inflation == pytest.approx(1.024, abs=0.01)
     assert looked.size("profit", "ten").n == pytest.approx(size.n * looked.inflation, rel=1e-3)
     assert once.best_shares["none"] == pytest.approx(math.sqrt(2) / (2 + math.sqrt(2)))
+
+
+@pytest.mark.parametrize(
+    "looks",
+    [
+        "{planned: 120000, method: group_sequential}",
+        "{planned: 120000, method: group_sequential, spending: pocock}",
+        "{planned: 120000, every: 2 days}",
+        "{planned: 120000, every: 14 days}",
+    ],
+)
+def test_a_plan_that_says_how_it_is_looked_at_is_sized_for_those_looks(looks):
+    """40,000 paths of z with the drift of the larger sample: four in five cross at some look.
+
+    The bounds are those of the monitor, so the promise is what `upliftlab monitor` keeps.
+    """
+    experiment = plan(PLAN + f"looks: {looks}\n")
+    found, rules = design(experiment), rules_of(experiment)
+    at = [k / looks_of(experiment) for k in range(1, looks_of(experiment) + 1)]
+    bounds = np.array([bound_of(rules, f, at[:k]) for k, f in enumerate(at)])
+    step = np.diff([0.0, *at])
+    drift = math.sqrt(found.inflation) * (1.959964 + 0.841621)
+    noise = np.random.default_rng(7).normal(size=(40_000, len(at)))
+    score = np.cumsum(drift * step + noise * np.sqrt(step), axis=1)
+    seen = (score / np.sqrt(at) > bounds).any(axis=1).mean()
+
+    assert seen == pytest.approx(0.8, abs=0.007)
+    assert found.planned == 120_000
+    assert found.needed == pytest.approx(design(plan()).needed * found.inflation, rel=1e-3)
+
+
+def test_always_valid_looks_at_the_end_alone_have_a_closed_form():
+    """Bound 3.035 (case E6) in the place of 1.96: (3.0352 + .8416)^2 / 2.8016^2."""
+    found = design(plan(PLAN + "looks: {planned: 120000, every: 14 days}\n"))
+
+    assert found.inflation == pytest.approx((3.03519 + 0.841621) ** 2 / 2.801585**2, rel=1e-4)
+
+
+def test_a_run_that_ends_elsewhere_than_looks_were_tuned_for_is_told():
+    """400,000 units planned for looks, 120,000 in two weeks."""
+    found = design(plan(PLAN + "looks: {planned: 400000}\n"))
+    (risk,) = [each for each in found.risks if each.text.startswith("Early looks")]
+
+    assert risk.state == "warn"
+    assert risk.text.endswith(
+        "They are tuned for 400,000 units at the end, and the run brings 120,000."
+    )
+    assert risk.instead == "looks.planned: 120000"
+
+
+def test_looks_are_said_once():
+    """A plan with looks of its own has none in power."""
+    swap = {"weekly: 60000": "weekly: 60000\n  looks: 4"}
+    with pytest.raises(DefinitionError) as found:
+        plan(PLAN + "looks: {planned: 120000}\n", swap=swap)
+
+    assert str(found.value).endswith(
+        "the plan says in looks how it is looked at, and power.looks is 4 beside it; the design "
+        "reads looks: leave power.looks out."
+    )
 
 
 def test_a_test_for_everybody_may_not_be_enough():

@@ -9,7 +9,7 @@ import numpy as np
 
 from upliftlab.data.panel_grain import DAYS
 from upliftlab.design.layouts import Choice, Layout
-from upliftlab.design.sizes import power_of_plan
+from upliftlab.design.looked import power_of_plan
 from upliftlab.errors import DesignError
 from upliftlab.panels.switchback import UNPAIRED, draw_switchback, weekday_pairs
 from upliftlab.stats.power import detectable, power_of

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from upliftlab.design.answer import Moment
-from upliftlab.design.sizes import power_of_plan
+from upliftlab.design.looked import power_of_plan
 from upliftlab.design.worth import worth_of
 from upliftlab.stats.accumulation import WEEK, Arrivals
 
@@ -37,6 +37,8 @@ def planned_units(asked: Asked, arrivals: Arrivals | None) -> float:
     experiment = asked.experiment
     if experiment.run is not None and arrivals is not None:
         return arrivals.seen((experiment.run.end - experiment.run.start).days + 1)
+    if experiment.looks is not None:
+        return float(experiment.looks.planned)
     if experiment.eligible_customers:
         return float(experiment.eligible_customers)
     return math.nan

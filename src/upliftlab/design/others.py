@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from upliftlab.design.answer import Other
-from upliftlab.design.sizes import power_of_plan
+from upliftlab.design.looked import power_of_plan
 from upliftlab.plan.metrics import PROFIT
 from upliftlab.stats.cluster_power import ClusterPlan, icc_of
 from upliftlab.stats.power import TwoMeans, detectable

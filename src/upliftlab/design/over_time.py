@@ -12,7 +12,8 @@ from upliftlab.design.blocks import switchback_layout
 from upliftlab.design.regions import geo_layout
 from upliftlab.design.risks import risks_of
 from upliftlab.design.series import pilot_series
-from upliftlab.design.sizes import Asked, power_of_plan
+from upliftlab.design.looked import power_of_plan
+from upliftlab.design.sizes import Asked
 from upliftlab.design.spread import Pilot, Spread
 from upliftlab.design.trials import run_layout
 from upliftlab.design.waves import staggered_layout

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from upliftlab.design.answer import Risk
-from upliftlab.design.sizes import power_of_plan
+from upliftlab.design.looked import looks_of, power_of_plan
 from upliftlab.plan.metrics import PROFIT
 from upliftlab.stats.means import minimum_n_for_skewness
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 UNLIKE = 0.02
 """From this difference on of what is seen of gains and losses, the page says so."""
+
+OTHER_END = 0.2
+"""Share by which looks may be tuned for more or fewer units than the run brings."""
 
 INTERFERENCE = {
     ("smart_coupon", "user_split"): (
@@ -88,7 +91,7 @@ def risks_of(asked: Asked, planned: float, needed: float) -> tuple[Risk, ...]:
         _tail(asked, planned),
         _gains_and_losses(asked, planned),
         _clusters(asked),
-        _looks(asked),
+        _looks(asked, planned),
         _pilot(asked),
         _window(asked),
         _returning(asked, needed),
@@ -198,23 +201,30 @@ def _clusters(asked: Asked) -> Risk | None:
     )
 
 
-def _looks(asked: Asked) -> Risk | None:
-    plan = power_of_plan(asked.experiment)
-    if plan.looks == 1:
+def _looks(asked: Asked, planned: float) -> Risk:
+    number, rules = looks_of(asked.experiment), asked.experiment.looks
+    if rules is None and number == 1:
         return Risk(
             state="info",
             text=(
                 "Early looks. The size holds for one look, at the end; whoever stops at a "
                 "lucky moment finds effects that are not there."
             ),
-            instead="plan looks: power.looks",
+            instead="plan looks: write how the test is looked at under looks",
         )
+    said = (
+        f"Early looks. {number} looks are planned, and the sample is "
+        f"{asked.inflation - 1:.1%} larger for them."
+    )
+    if rules is None or not abs(planned / rules.planned - 1) > OTHER_END:
+        return Risk(state="pass", text=said)
     return Risk(
-        state="pass",
+        state="warn",
         text=(
-            f"Early looks. {plan.looks} looks are planned, and the sample is "
-            f"{asked.inflation - 1:.1%} larger for them."
+            f"{said} They are tuned for {rules.planned:,} units at the end, and the run brings "
+            f"{planned:,.0f}."
         ),
+        instead=f"looks.planned: {planned:.0f}",
     )
 
 

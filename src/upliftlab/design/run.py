@@ -21,7 +21,8 @@ from upliftlab.design.duration import (
 from upliftlab.design.others import others_of
 from upliftlab.design.over_time import design_over_time
 from upliftlab.design.risks import risks_of
-from upliftlab.design.sizes import Asked, best_shares, power_of_plan, sizes_of
+from upliftlab.design.looked import power_of_plan
+from upliftlab.design.sizes import Asked, best_shares, sizes_of
 from upliftlab.design.spread import measured, stated
 from upliftlab.design.trials import run_users
 from upliftlab.design.worth import worth_of

@@ -10,10 +10,9 @@ from upliftlab.design.answer import Size
 from upliftlab.errors import DesignError
 from upliftlab.plan.metrics import PROFIT
 from upliftlab.plan.quantities import Rate
-from upliftlab.stats.group_sequential import bounds_by_spending, inflation as looks_inflation
+from upliftlab.design.looked import for_looks, power_of_plan
 from upliftlab.stats.power import TwoMeans, noninferiority, size_interval
 from upliftlab.stats.shares import optimal_shares, size_of_each
-from upliftlab.stats.spending import Spending
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from upliftlab.design.spread import Pilot, Spread
     from upliftlab.experiment import Experiment
     from upliftlab.plan.power import Power
-    from upliftlab.stats.spending import Family
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +67,7 @@ class Asked:
             pilot=pilot,
             power=wanted,
             shares=shares,
-            inflation=_for_looks(plan, wanted, 1 - float(experiment.decide.confidence)),
+            inflation=for_looks(experiment),
         )
 
     @property
@@ -119,13 +117,6 @@ class Asked:
         if found.metric == PROFIT and decide.worth_it.minor > 0:
             return float(decide.worth_it.minor), "worth_it"
         return math.nan, ""
-
-
-def power_of_plan(experiment: Experiment) -> Power:
-    """Return the plan's power block, or its defaults."""
-    from upliftlab.plan.power import Power
-
-    return experiment.power or Power()
 
 
 def sizes_of(asked: Asked, planned: float) -> tuple[Size, ...]:
@@ -238,12 +229,3 @@ def _range(found: Spread, n: float, asked: Asked) -> tuple[float, float]:
         return math.nan, math.nan
     return size_interval(n, kurtosis=found.kurtosis, pilot=asked.pilot.units, level=asked.level)
 
-
-def _for_looks(plan: Power, wanted: float, alpha: float) -> float:
-    """Factor on the sample for looks at equal shares of information."""
-    if plan.looks == 1:
-        return 1.0
-    family: Family = "pocock" if plan.spending == "pocock" else "obrien_fleming"
-    at = [(k + 1) / plan.looks for k in range(plan.looks)]
-    boundary = bounds_by_spending(Spending(family=family), at, alpha=alpha)
-    return looks_inflation(boundary, power=wanted, alpha=alpha)

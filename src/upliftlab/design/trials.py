@@ -17,7 +17,7 @@ from upliftlab.design.simulated import (
     waves_test,
     weighted_regions_test,
 )
-from upliftlab.design.sizes import power_of_plan
+from upliftlab.design.looked import power_of_plan
 from upliftlab.stats.power import TwoMeans
 
 if TYPE_CHECKING:

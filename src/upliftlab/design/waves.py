@@ -11,7 +11,7 @@ import numpy as np
 from upliftlab.data.panel import NEVER, Panel
 from upliftlab.data.panel_grain import DAYS
 from upliftlab.design.layouts import Choice, Layout
-from upliftlab.design.sizes import power_of_plan
+from upliftlab.design.looked import power_of_plan
 from upliftlab.design.wave_noise import wave_noise
 from upliftlab.errors import DesignError
 from upliftlab.panels.aggregates import aggregate

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import optimize
 
 from upliftlab.design.answer import Worth
-from upliftlab.design.sizes import power_of_plan
+from upliftlab.design.looked import power_of_plan
 from upliftlab.stats.information import Prior, value_of_sample, value_of_samples
 
 if TYPE_CHECKING:

@@ -180,8 +180,9 @@ class Power(Definition):
         weekly: Units that come by in a week; as in the pilot unless said.
         returning: Share of a week's units that the week before has seen.
         at_most: Longest run that anyone would wait for.
-        looks: How often the test may be stopped early, the end included.
-        spending: How the error is spent over the looks.
+        looks: What so many looks would cost, the end included, while the plan does not say in
+            ``looks`` how it will be looked at; then that decides.
+        spending: How the error would be spent over them.
         fixed_cost: Of running the test at all.
         unit_cost: Arm -> what each of its units costs to test, beyond what profit counts.
         belief: About extra profit per unit before the test.
@@ -277,6 +278,15 @@ def _costs_and_belief(valid: Mapping[str, Any], power: Power) -> Iterator[Findin
 
 
 def _looks_and_waves(valid: Mapping[str, Any], power: Power) -> Iterator[Finding]:
+    if valid.get("looks") is not None:
+        for key, standard in (("looks", 1), ("spending", SPENDINGS[0])):
+            if getattr(power, key) != standard:
+                message = (
+                    f"the plan says in looks how it is looked at, and power.{key} is "
+                    f"{getattr(power, key)} beside it; the design reads looks: leave "
+                    f"power.{key} out."
+                )
+                yield ("power", key), DefinitionError(message)
     if not 1 <= power.looks <= 50:
         fix = "write 1 (only at the end) to 50"
         yield (
