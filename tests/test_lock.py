@@ -124,8 +124,8 @@ def test_a_taken_part_of_a_layer_is_refused(tmp_path):
     with pytest.raises(DesignError) as found:
         write_lock(plan("summer", **layer), two, now=NOON)
     assert str(found.value) == (
-        "experiments 'summer' and 'spring' overlap in layer 'coupons': 0 to 0.4 and 0 to 0.4; "
-        "give each a part of its own."
+        "experiments 'summer' and 'spring' overlap in layer 'coupons': 0% to 40% and 0% to "
+        "40%; give each a part of its own."
     )
     assert not lock_path(two).exists()
 

@@ -107,7 +107,7 @@ def test_overlapping_parts_of_a_layer_are_refused():
         refuse_overlaps(one, two)
 
     assert str(found.value) == (
-        "experiments 'spring' and 'b' overlap in layer 'coupons': 0 to 0.4 and 0.3 to 0.5; "
+        "experiments 'spring' and 'b' overlap in layer 'coupons': 0% to 40% and 30% to 50%; "
         "give each a part of its own."
     )
     touching = plan("b", layer={"name": "coupons", "start": "40%", "share": "20%"})

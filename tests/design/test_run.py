@@ -132,8 +132,8 @@ def test_looks_are_said_once():
         plan(PLAN + "looks: {planned: 120000}\n", swap=swap)
 
     assert str(found.value).endswith(
-        "the plan says in looks how it is looked at, and power.looks is 4 beside it; the design "
-        "reads looks: leave power.looks out."
+        "the plan says in looks how it is looked at, and power.looks is 4 beside it; the "
+        "design reads looks: leave power.looks out."
     )
 
 

@@ -319,7 +319,7 @@ def test_an_aggregate_that_does_not_vary_has_no_interval():
     path = EventPath.of_arrays([0.1, 1.0], np.diag([1.0, 0.0]), 1)
 
     assert math.isnan(honest_interval(path, "smoothness", 0.1).low)
-    assert honest_interval(path, "smoothness", 0.1).note == "does not vary"
+    assert honest_interval(path, "smoothness", 0.1).note == "it does not vary"
     assert math.isnan(breakeven(path).m)
 
 

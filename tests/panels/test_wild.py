@@ -235,7 +235,7 @@ def test_a_component_that_does_not_vary_says_so():
 
     result = wild_bootstrap(scores)
 
-    assert result["fee"].note == "does not vary"
+    assert result["fee"].note == "it does not vary"
     assert math.isnan(result["fee"].p_value)
     assert math.isfinite(result["gmv"].p_value)
 

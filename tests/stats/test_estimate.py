@@ -80,7 +80,7 @@ def test_a_constant_keeps_its_number_and_has_no_interval():
     assert math.isnan(found.std_error)
     assert math.isnan(found.ci_low)
     assert math.isnan(found.p_value)
-    assert (found.shape, found.note) == ("none", "does not vary")
+    assert (found.shape, found.note) == ("none", "it does not vary")
     assert not found.excludes(0.0)
     assert not found.is_above_zero
 

@@ -172,7 +172,7 @@ def test_what_does_not_vary_has_no_interval():
 
     assert found.estimate == 1.0
     assert math.isnan(found.p_value)
-    assert found.note == "does not vary"
+    assert found.note == "it does not vary"
 
 
 def pair(n, y, x, xy):

@@ -89,7 +89,7 @@ def test_tables_without_an_answer():
     assert math.isnan(empty.estimate)
     assert empty.note == "an arm has no units"
     assert math.isnan(flat.p_value)
-    assert two_proportions(0, 10, 0, 12).note.startswith("does not vary")
+    assert two_proportions(0, 10, 0, 12).note.startswith("it does not vary")
 
 
 def test_mistakes_raise():

@@ -141,7 +141,7 @@ def test_without_variance_the_ratio_is_a_number_without_interval():
     found = fieller(1.0, 2.0, 0.0, 0.0)
 
     assert found.estimate == 0.5
-    assert (found.shape, found.note) == ("none", "does not vary")
+    assert (found.shape, found.note) == ("none", "it does not vary")
 
 
 def test_a_subnormal_baseline_does_not_overflow():

@@ -296,7 +296,7 @@ def _epochs(experiment: Experiment, assign: Assign) -> tuple[Epoch, ...]:
 
 
 def _part(layer: tuple[str, Fraction, Fraction]) -> str:
-    return f"{float(layer[1]):.4g} to {float(layer[2]):.4g}"
+    return f"{float(layer[1] * 100):.4g}% to {float(layer[2] * 100):.4g}%"
 
 
 def _example(**assign: object) -> Recipe:

@@ -29,6 +29,7 @@ def design(
 ) -> None:
     """Say how many customers a test needs, until when, at which cost, and if it is worth it."""
     from upliftlab.design import design as planned
+    from upliftlab.lock import lock_beside
     from upliftlab.report import planning
 
     wanted = "json" if as_json else form
@@ -36,7 +37,9 @@ def design(
         raise UpliftlabError(f"--format is {wanted!r}; allowed: {sorted(FORMS)}.")
     for experiment, file in experiments(files):
         with progress() as tell:
-            found: Design = planned(experiment, simulate=simulate, progress=tell)
+            found: Design = planned(
+                experiment, simulate=simulate, lock=lock_beside(file), progress=tell
+            )
         folder = folder_of(out, file, experiment, many=len(files) > 1)
         written = planning.write_plan(found, folder)
         typer.echo(planning.PLAN_FORMS[wanted](found), nl=False)

@@ -51,10 +51,11 @@ def assign(
 ) -> None:
     """Give every unit its arm by a salted hash of its id: as a table of any size, or as SQL."""
     from upliftlab.data.assign_plan import assign as written, statement
-    from upliftlab.lock import lock_beside
+    from upliftlab.lock import lock_beside, lock_path, refuse_taken
 
     [(experiment, path)] = experiments([file])
     lock = lock_beside(path)
+    refuse_taken(experiment, lock_path(path))
     if sql is not None:
         typer.echo(
             statement(

@@ -11,6 +11,7 @@ import numpy as np
 from upliftlab.components import ALIASES, COUNTS, MONEY
 from upliftlab.data import tables
 from upliftlab.data.contracts import PANEL, WAVES, Column
+from upliftlab.data.files import path_of
 from upliftlab.data.panel import Beside, Panel
 from upliftlab.data.panel_arms import arms_of
 from upliftlab.data.panel_orders import NOBODY, panel_from_orders
@@ -259,6 +260,8 @@ def _waves(
     if given is None and experiment.waves is None:
         return None
     source = None if experiment.waves is None else Source(file=experiment.waves)
+    if given is None and experiment.waves is not None and experiment.assign is not None:
+        _refuse_undrawn(experiment.waves, how.base)
     if isinstance(given, Path):
         source, given = Source(file=str(given.absolute())), None
     raw = tables.raw(engine, "waves", source, given, how)
@@ -268,6 +271,15 @@ def _waves(
     extra = balanced_columns(experiment)
     table = tables.read(raw, WAVES, mapping=mapping, money=None, how=how, extra=extra)
     return tables.plain(engine.materialise(table, "waves"))
+
+
+def _refuse_undrawn(file: str, base: Path | None) -> None:
+    if not path_of(file, base).is_file():
+        raise DataError(
+            f"the plan draws its waves into {file!r}, which is not there: upliftlab assign "
+            "writes it. A design before that needs power.pilot, the plan of a time without "
+            "treatment."
+        )
 
 
 def _components(have: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from upliftlab.data.panel_grain import DAYS
 from upliftlab.design.answer import NO_EFFECT, NOT_WORTH_IT, RUN, TOO_LARGE, Design, Worth
 from upliftlab.design.blocks import switchback_layout
+from upliftlab.design.looked import power_of_plan
 from upliftlab.design.regions import geo_layout
 from upliftlab.design.risks import risks_of
 from upliftlab.design.series import pilot_series
-from upliftlab.design.looked import power_of_plan
 from upliftlab.design.sizes import Asked
 from upliftlab.design.spread import Pilot, Spread
 from upliftlab.design.trials import run_layout

@@ -10,8 +10,8 @@ import numpy as np
 
 from upliftlab.data.panel import NEVER, Panel
 from upliftlab.design.layouts import Choice, Layout
-from upliftlab.design.region_error import region_error
 from upliftlab.design.looked import power_of_plan
+from upliftlab.design.region_error import region_error
 from upliftlab.errors import DesignError
 from upliftlab.panels.geo_regression import geo_regression
 from upliftlab.rollout.regions import ENOUGH_FOR_JACKKNIFE

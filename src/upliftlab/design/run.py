@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from upliftlab.design.answer import (
@@ -18,10 +19,10 @@ from upliftlab.design.duration import (
     planned_units,
     whole_weeks,
 )
+from upliftlab.design.looked import power_of_plan
 from upliftlab.design.others import others_of
 from upliftlab.design.over_time import design_over_time
 from upliftlab.design.risks import risks_of
-from upliftlab.design.looked import power_of_plan
 from upliftlab.design.sizes import Asked, best_shares, sizes_of
 from upliftlab.design.spread import measured, stated
 from upliftlab.design.trials import run_users
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from upliftlab.design.answer import Size, Worth
     from upliftlab.experiment import Experiment
+    from upliftlab.lock import Lock
     from upliftlab.stats.accumulation import Arrivals
 
 
@@ -42,6 +44,7 @@ def design(
     tables: Mapping[str, object] | None = None,
     *,
     simulate: int = 0,
+    lock: Lock | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Design:
     """Say how many units a plan needs, until when, at which cost, and whether it is worth it.
@@ -53,15 +56,30 @@ def design(
         experiment: The plan.
         tables: Tables of the pilot from Python by source name.
         simulate: How many times to run the test by its own estimator; 0 for not at all.
+        lock: What was promised; what was changed since is listed among the notes.
         progress: Called with the name of each step.
 
     Raises:
         DesignError: When nobody says how profit varies, or it does not vary.
         DataError: When the pilot does not hold what its plan says.
     """
-    tell = progress or (lambda _: None)
+    found = _designed(experiment, tables or {}, simulate, progress or (lambda _: None))
+    changed = () if lock is None else lock.changes(experiment)
+    if not changed:
+        return found
+    keys = ", ".join(change.key for change in changed)
+    note = f"Changed after the plan was locked: {keys}. This is the design of the changed plan."
+    return replace(found, notes=(note, *found.notes))
+
+
+def _designed(
+    experiment: Experiment,
+    tables: Mapping[str, object],
+    simulate: int,
+    tell: Callable[[str], None],
+) -> Design:
     tell("measuring the pilot")
-    plan, given = _data(experiment, tables or {}, tell)
+    plan, given = _data(experiment, tables, tell)
     if experiment.period is not None:
         if plan is None:
             raise DesignError(

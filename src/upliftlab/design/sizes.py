@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from upliftlab.design.answer import Size
+from upliftlab.design.looked import for_looks, power_of_plan
 from upliftlab.errors import DesignError
 from upliftlab.plan.metrics import PROFIT
 from upliftlab.plan.quantities import Rate
-from upliftlab.design.looked import for_looks, power_of_plan
 from upliftlab.stats.power import TwoMeans, noninferiority, size_interval
 from upliftlab.stats.shares import optimal_shares, size_of_each
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from upliftlab.design.spread import Pilot, Spread
     from upliftlab.experiment import Experiment
-    from upliftlab.plan.power import Power
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,4 +227,3 @@ def _range(found: Spread, n: float, asked: Asked) -> tuple[float, float]:
     if found.is_stated or not math.isfinite(found.kurtosis) or not math.isfinite(n):
         return math.nan, math.nan
     return size_interval(n, kurtosis=found.kurtosis, pilot=asked.pilot.units, level=asked.level)
-

@@ -10,6 +10,7 @@ import numpy as np
 from upliftlab.data.panel import NEVER
 from upliftlab.data.panel_grain import DAYS
 from upliftlab.design.blocks import noise_of_days, pair_blocks
+from upliftlab.design.looked import power_of_plan
 from upliftlab.design.simulated import (
     blocks_test,
     simulate_power,
@@ -17,7 +18,6 @@ from upliftlab.design.simulated import (
     waves_test,
     weighted_regions_test,
 )
-from upliftlab.design.looked import power_of_plan
 from upliftlab.stats.power import TwoMeans
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -259,7 +260,7 @@ def _monitoring(
         stopped=stops[0].day if stops else "",
         next_look="" if now.state == OVER else _next_look(rules, state, now),
         first_look="" if now.is_permitted else _first_look(rules, state, now),
-        checks=_checks(experiment, state, evidence, changed),
+        checks=_checks(experiment, state, evidence, changed, now),
         waiting=_waiting(experiment, rules, state, now),
         sample_ratio=evidence,
         bindings=rules.to_dict(),
@@ -314,6 +315,7 @@ def _checks(
     state: State,
     evidence: Sequence[tuple[str, float]],
     changed: Sequence[str],
+    now: Look,
 ) -> tuple[Check, ...]:
     out = []
     if evidence:
@@ -334,6 +336,21 @@ def _checks(
             )
         )
     out += _row_checks(state)
+    out += [
+        Check(
+            name="no_range",
+            verdict=WARN,
+            message=(
+                f"Range: profit of {each.arm} against {experiment.control.label} has none "
+                f"({each.method or 'it does not vary'}), so no stopping rule can be met; see "
+                "that sales and costs of every customer are in the data."
+            ),
+            value=math.nan,
+            threshold=0.0,
+        )
+        for each in now.readings
+        if each.name == "profit" and not each.std_error > 0
+    ]
     out += [
         Check(name="changed_plan", verdict=WARN, message=each, value=1.0, threshold=0.0)
         for each in changed

@@ -126,9 +126,11 @@ class Stated(Definition):
         if self.sd is None and not 0 < self.mean < 1:
             raise DefinitionError.missing_key(f"power.stated.{self.metric}", "sd", "14.2")
         if self.sd is not None and not self.sd > 0:
-            where = f"power.stated.{self.metric}.sd"
-            fix = "a metric that does not vary has no power to plan; write a number above 0"
-            raise DefinitionError.unreadable(where, self.sd, fix)
+            message = (
+                f"power.stated.{self.metric}.sd is {self.sd:g}; a metric that does not vary "
+                "has no power to plan: write a number above 0."
+            )
+            raise DefinitionError(message)
         return self
 
     @property

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Shape = Literal["interval", "outside", "everything", "none"]
 
 NAN = float("nan")
-DOES_NOT_VARY = "does not vary"
+DOES_NOT_VARY = "it does not vary"
 UNBOUNDED_RELATIVE = "relative interval is unbounded"
 
 
