@@ -167,7 +167,8 @@ def test_more_waves_than_clusters(folder):
     (folder / "experiment.yaml").write_text(WAVES, encoding="utf-8")
     undrawn = (
         "the plan draws its waves into 'waves.csv', which is not there: upliftlab assign "
-        "writes it. A design before that needs power.pilot, the plan of a time without treatment."
+        "writes it. A design before that needs power.pilot, the plan of a time without "
+        "treatment."
     )
     pd.DataFrame(
         [

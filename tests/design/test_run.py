@@ -307,8 +307,8 @@ def test_clusters_are_measured_too(pilot_tables):
             {"sd: 14.2": "sd: 0"},
             DefinitionError,
             (
-                "experiment.yaml:13: power.stated.profit is 0.0 (float); a metric that does "
-                "not vary has no power to plan; write a number above 0."
+                "experiment.yaml:13: power.stated.profit.sd is 0; a metric that does "
+                "not vary has no power to plan: write a number above 0."
             ),
         ),
         (
