@@ -38,7 +38,9 @@ def upliftlab(*arguments):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Customers, and what they ordered in September: before the test."""
-    place = tmp_path_factory.mktemp("spring")
+    # Locks of the folders beside it are read: none of another test's are there.
+    place = tmp_path_factory.mktemp("plans") / "spring"
+    place.mkdir()
     rng = np.random.default_rng(1)
     (place / "experiment.yaml").write_text(PLAN, encoding="utf-8")
     users = "\n".join(["open_id", *(f"c{i}" for i in range(N))])
