@@ -161,5 +161,4 @@ def _value(value: object) -> str:
     return _dumped(value)
 
 
-def _dumped(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+_dumped = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode

@@ -336,6 +336,7 @@ def quarter_of(day: str) -> str:
     return f"{day[:4]}Q{(int(day[5:7]) - 1) // 3 + 1}"
 
 
+_PLAIN = frozenset({str, int, bool, type(None)})
 _KEEP_NAN = frozenset({"estimate"})
 _ESTIMATE = tuple((each.name, each.default) for each in fields(Estimate))
 
@@ -347,17 +348,18 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any value of a record
         >>> plain(undefined("iROI", "no spend"))
         {'name': 'iROI', 'estimate': None, 'shape': 'none', 'note': 'no spend'}
     """
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Estimate):
         return _plain_estimate(value)
     if hasattr(value, "__dataclass_fields__"):
-        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
     if isinstance(value, tuple | list):
         return [plain(each) for each in value]
-    if isinstance(value, dict) or hasattr(value, "items"):
-        return {str(key): plain(each) for key, each in value.items()}
-    return value
+    is_map = hasattr(value, "items")
+    return {str(key): plain(each) for key, each in value.items()} if is_map else value
 
 
 def _plain_estimate(value: Estimate) -> dict[str, Any]:

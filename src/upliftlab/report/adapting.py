@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from upliftlab.plan.currencies import currency_of
 from upliftlab.report import names
-from upliftlab.report.files import keep
 from upliftlab.report.looks_plots import Band, over_looks
 from upliftlab.report.markdown import document, plain, rows_of
 from upliftlab.report.numbers import NBSP, NONE, count, p_value, percent, shown_money
@@ -17,6 +16,7 @@ from upliftlab.report.page import render_page
 from upliftlab.report.parts import Part, Section, table
 from upliftlab.report.planning_plots import Curves, Line, curves
 from upliftlab.report.text import WIDTH, aligned, wrapped_lines
+from upliftlab.report.written import keep
 from upliftlab.stats.estimate import Estimate
 
 if TYPE_CHECKING:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +10,10 @@ from upliftlab.report.data import render_json
 from upliftlab.report.markdown import render_markdown
 from upliftlab.report.page import render_html
 from upliftlab.report.text import render_text
+from upliftlab.report.written import keep
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from upliftlab.analysis import Analysis
     from upliftlab.targeting.answer import Targeting
@@ -71,35 +70,3 @@ def write(
 def render_rule(targeting: Targeting) -> str:
     """Print the exported rule as JSON."""
     return json.dumps(dict(targeting.rule), ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def keep(folder: str | Path, rendered: Mapping[str, tuple[str, str]]) -> dict[str, Path]:
-    """Write texts that are all made already, so that a form that fails leaves no other.
-
-    Args:
-        folder: Where to; made if need be.
-        rendered: Form -> file name and text.
-
-    Returns:
-        Form -> path.
-    """
-    place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    return {
-        form: replace_file(place / name, text.encode())
-        for form, (name, text) in rendered.items()
-    }
-
-
-def replace_file(path: Path, content: bytes) -> Path:
-    """Put a whole content in its place: readers see the old file or the new one."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:60]}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path

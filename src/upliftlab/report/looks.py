@@ -6,14 +6,14 @@ import json
 import textwrap
 from typing import TYPE_CHECKING
 
-from upliftlab.report.files import keep
+from upliftlab.report.environment import MARKS, asset, environment
 from upliftlab.report.looks_parts import looks_parts
 from upliftlab.report.looks_screen import looks_screen
 from upliftlab.report.markdown import document, plain, rows_of
 from upliftlab.report.numbers import NBSP
-from upliftlab.report.page import MARKS, asset, environment
 from upliftlab.report.text import WIDTH
 from upliftlab.report.widths import columns
+from upliftlab.report.written import keep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

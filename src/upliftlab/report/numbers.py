@@ -73,20 +73,8 @@ def shown_money(estimate: Estimate, currency: str, *, signed: bool = True) -> Sh
         >>> lost.value, lost.interval, lost.words
         ('−¥220,000', '−390,000 … −50,000', 'from −¥390,000 to −¥50,000')
     """
-    unit = currency_of(currency)
-    sign = symbol(currency)
-
-    def full(bare: str) -> str:
-        return _with_symbol(bare, sign)
-
-    return _shown(
-        estimate,
-        full,
-        signed=signed,
-        scale=1 / unit.scale,
-        coins=unit.scale,
-        finest=unit.digits,
-    )
+    full, scale, coins, finest = _dress(currency)
+    return _shown(estimate, full, signed=signed, scale=scale, coins=coins, finest=finest)
 
 
 def shown_number(
@@ -154,7 +142,7 @@ def money(minor: float, currency: str, *, width: float = math.nan, signed: bool 
     value = minor / unit.scale
     step = _step(width / unit.scale) if width > 0 else _exact_step(value, unit.digits)
     step = _coins(step, unit.scale)
-    return _with_symbol(number(value, step, signed=signed), symbol(currency))
+    return _dress(currency)[0](number(value, step, signed=signed))
 
 
 def percent(share: float, *, decimals: int = 1, signed: bool = True) -> str:
@@ -201,8 +189,7 @@ def number(value: float, step: float, *, signed: bool = True) -> str:
         >>> number(-223_456, 1000), number(0.1834, 0.01), number(0, 1), number(-0.002, 0.01)
         ('−223,000', '+0.18', '0', '−0.00')
     """
-    side = value if abs(value) > _NOISE else 0.0
-    return _sign(side, signed=signed) + _size(abs(value), _exponent(step))
+    return _number(value, _exponent(step), signed)
 
 
 def symbol(currency: str) -> str:
@@ -238,24 +225,39 @@ def _shown(
         step = _range_step(low, high) if bounded else _exact_step(value, finest)
     if coins:
         step = _coins(step, coins)
+    exponent = _exponent(step)
     exists = math.isfinite(value)
     words = table = ""
     if estimate.shape == "everything":
         words = table = _ANY
     elif bounded and estimate.shape != "none":
-        ends = number(low, step, signed=signed), number(high, step, signed=signed)
-        dressed = full(ends[0]), full(ends[1])
+        first, last = _number(low, exponent, signed), _number(high, exponent, signed)
         if estimate.shape == "outside":
-            words = table = f"at most {dressed[0]} or at least {dressed[1]}"
+            words = table = f"at most {full(first)} or at least {full(last)}"
         else:
-            words = f"from {dressed[0]} to {dressed[1]}"
-            table = f"{ends[0]} … {ends[1]}"
+            words = f"from {full(first)} to {full(last)}"
+            table = f"{first} … {last}"
     return Shown(
-        value=full(number(value, step, signed=signed)) if exists else "",
+        value=full(_number(value, exponent, signed)) if exists else "",
         interval=table,
         words=words,
         note="" if exists and table else estimate.note,
     )
+
+
+@cache
+def _dress(currency: str) -> tuple[Callable[[str], str], float, int, int]:
+    """What puts a currency's sign on a bare number; its scale, coins and decimals."""
+    unit = currency_of(currency)
+    sign = symbol(currency)
+    gain, loss = f"+{sign}", f"{MINUS}{sign}"
+
+    def full(bare: str) -> str:
+        if bare[0] == "+":
+            return gain + bare[1:]
+        return loss + bare[1:] if bare[0] == MINUS else sign + bare
+
+    return full, 1 / unit.scale, unit.scale, unit.digits
 
 
 def _range_step(low: float, high: float) -> float:
@@ -263,7 +265,7 @@ def _range_step(low: float, high: float) -> float:
     if high == low:
         return _exact_step(high, 2)
     step = _step(abs(high - low))
-    turned = any(0 < abs(end) < 0.5 * step for end in (low, high))
+    turned = 0 < abs(low) < 0.5 * step or 0 < abs(high) < 0.5 * step
     return step / 10 if turned else step
 
 
@@ -283,15 +285,24 @@ def _exact_step(value: float, digits: int) -> float:
     return float(10.0**-digits)
 
 
-def _size(value: float, exponent: int) -> str:
-    """Print a size rounded to multiples of 10**exponent."""
-    scaled = value * 10.0**-exponent
+def _number(value: float, exponent: int, signed: bool) -> str:  # noqa: FBT001 - asked for by millions
+    """Print a number rounded to multiples of 10**exponent, with its sign."""
+    size = abs(value)
+    scaled = size * 10.0**-exponent
     if scaled < _EXACT and abs(scaled % 1 - 0.5) > _TIE:
         # No tie is near: the float rounds as its decimals do, at a fifth of the time.
         if exponent < 0:
-            return f"{value:,.{-exponent}f}"
-        return f"{round(scaled) * 10**exponent:,d}"
-    return f"{_rounded(value, exponent):,f}"
+            text = f"{size:,.{-exponent}f}"
+        else:
+            text = f"{round(scaled) * 10**exponent:,d}"
+    else:
+        text = f"{_rounded(size, exponent):,f}"
+    if size > _NOISE:
+        if value < 0:
+            return MINUS + text
+        if signed:
+            return "+" + text
+    return text
 
 
 def _rounded(value: float, exponent: int) -> Decimal:
@@ -310,9 +321,3 @@ def _sign(value: float, *, signed: bool) -> str:
     if value < 0:
         return MINUS
     return "+" if signed and value > 0 else ""
-
-
-def _with_symbol(text: str, sign: str) -> str:
-    if text[:1] in {MINUS, "+"}:
-        return f"{text[0]}{sign}{text[1:]}"
-    return f"{sign}{text}"

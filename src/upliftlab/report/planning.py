@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from upliftlab.report.files import keep
 from upliftlab.report.markdown import document, plain, rows_of
 from upliftlab.report.numbers import NBSP
 from upliftlab.report.page import render_page
 from upliftlab.report.planning_parts import plan_parts
 from upliftlab.report.planning_screen import plan_screen
 from upliftlab.report.text import WIDTH, aligned, wrapped_lines
+from upliftlab.report.written import keep
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from upliftlab.checks import FAIL, WARN
 from upliftlab.plan.metrics import PROFIT
 from upliftlab.report import names
-from upliftlab.report.files import keep
 from upliftlab.report.numbers import NBSP, NONE, count, money, p_value, percent, spaced
 from upliftlab.report.page import render_page
 from upliftlab.report.parts import Item, Part, Section, table
 from upliftlab.report.rehearsal_plots import deciles
+from upliftlab.report.written import keep
 
 if TYPE_CHECKING:
     from pathlib import Path

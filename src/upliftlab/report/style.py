@@ -6,6 +6,7 @@ import io
 import re
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -64,18 +65,21 @@ class Chart:
     @property
     def wide(self) -> str:
         """SVG for screens and paper."""
-        return self._svg(WIDE)
+        return _drawn(self, WIDE)
 
     @property
     def narrow(self) -> str:
         """SVG for phones."""
-        return self._svg(NARROW)
+        return _drawn(self, NARROW)
 
-    def _svg(self, width: int) -> str:
-        import matplotlib as mpl
 
-        with mpl.rc_context(_RC):
-            return self.draw(width).svg(f"{self.name}-{width}")
+@lru_cache(maxsize=64)
+def _drawn(chart: Chart, width: int) -> str:
+    """Draw a chart once, on however many pages it stands."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(_RC):
+        return chart.draw(width).svg(f"{chart.name}-{width}")
 
 
 class Sheet:

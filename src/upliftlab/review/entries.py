@@ -183,31 +183,51 @@ def _entry(record: Record, arm: RecordedArm) -> Entry:
     )
 
 
+def correlations(record: Record, arms: Sequence[RecordedArm], name: str) -> Floats | None:
+    """How estimates of arms against one control vary together, from recorded arm means.
+
+    Args:
+        record: The experiment.
+        arms: Treatments of it, k in all.
+        name: What the means are of: "profit", or a rung of the ladder.
+
+    Returns:
+        Correlations, shape (k, k); None where the means do not hold it.
+    """
+    means = record.means
+    if means is None or name not in means.names:
+        return None
+    cov = np.asarray(means.cov, dtype=float)
+    base = means.at(means.control, name)
+    rows = [means.at(arm.arm, name) for arm in arms]
+    shared = cov[np.ix_(rows, rows)] - cov[rows, base][:, None] - cov[base, rows]
+    shared = shared + cov[base, base]
+    variance = np.diag(shared)
+    if not (variance > 0).all():
+        return None
+    return _valid(shared / np.sqrt(np.outer(variance, variance)))
+
+
 def _covariance(record: Record, arms: Sequence[RecordedArm]) -> tuple[Floats, str]:
     """Covariance of per-unit profits of arms against one control."""
     s = np.array([arm.profit.std_error for arm in arms])
-    means = record.means
-    if means is not None and "profit" in means.names:
-        cov = np.asarray(means.cov, dtype=float)
-        base = means.at(means.control, "profit")
-        rows = [means.at(arm.arm, "profit") for arm in arms]
-        plain_cov = cov[np.ix_(rows, rows)] - cov[rows, base][:, None] - cov[base, rows]
-        shared: Floats = plain_cov + cov[base, base]
-        off = shared / np.sqrt(np.outer(np.diag(shared), np.diag(shared)))
+    scale = np.outer(s, s)
+    found = correlations(record, arms, "profit")
+    if found is not None:
         # The headline's own standard errors (CR2, CUPED) stand; the means give correlations.
-        return _valid(np.outer(s, s), off), ""
+        return scale * found, ""
     # Var(control mean) is about its share of a single arm's variance.
     n = np.array([arm.n for arm in arms], dtype=float)
     n_c = np.array([arm.n_control for arm in arms], dtype=float)
     if (n > 0).all() and (n_c > 0).all():
         share = n / (n + n_c)
         note = "covariance of arms without recorded means is taken from the numbers of units"
-        return _valid(np.outer(s, s), np.sqrt(np.outer(share, share))), note
+        return scale * _valid(np.sqrt(np.outer(share, share))), note
     note = "arms without means or numbers of units count as fully correlated"
-    return _valid(np.outer(s, s), np.full((len(s), len(s)), 1.0)), note
+    return scale * _valid(np.full((len(s), len(s)), 1.0)), note
 
 
-def _valid(scale: Floats, correlation: Floats) -> Floats:
+def _valid(correlation: Floats) -> Floats:
     """Correlations as a proper matrix: ones on the diagonal, never quite singular."""
     off = np.clip(correlation, -0.999, 0.999)
     np.fill_diagonal(off, 1.0)
@@ -216,7 +236,7 @@ def _valid(scale: Floats, correlation: Floats) -> Floats:
         off = (vectors * np.maximum(values, 1e-6)) @ vectors.T
         d = np.sqrt(np.diag(off))
         off = off / np.outer(d, d)
-    out: Floats = scale * off
+    out: Floats = off
     return out
 
 

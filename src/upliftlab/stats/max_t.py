@@ -8,7 +8,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from upliftlab.errors import UpliftlabError
 from upliftlab.stats.estimate import two_sided_p
@@ -169,6 +169,8 @@ def _chi_nodes(df: float) -> tuple[Floats, Floats]:
     """Nodes and weights for the mean over s = sqrt(chi2 / df); normal statistics need one."""
     if not math.isfinite(df):
         return np.ones(1), np.ones(1)
+    from scipy import stats
+
     nodes, weights = _gauss_legendre(40)
     low, high = np.sqrt(stats.chi2.ppf(1e-13, df) / df), np.sqrt(stats.chi2.isf(1e-13, df) / df)
     s = (low + high) / 2 + (high - low) / 2 * nodes
@@ -191,6 +193,8 @@ def _sphere(matrix: Floats) -> tuple[Floats, int]:
 @lru_cache(maxsize=8)
 def _directions(rank: int, points: int) -> Floats:
     """Points spread evenly over the unit sphere of a dimension, the same on every run."""
+    from scipy import stats
+
     uniform = stats.qmc.Sobol(rank, scramble=True, rng=np.random.default_rng(20260101))
     normal = special.ndtri(np.clip(uniform.random(points), 1e-15, 1 - 1e-15))
     out: Floats = normal / np.linalg.norm(normal, axis=1, keepdims=True)

@@ -109,19 +109,24 @@ class _Round:
     """Positions that do not see each other, with what never changes about them (1 + K, n)."""
 
     at: Ints
+    y: Floats
+    v: Floats
+    precision: Any  # their rows, sparse; None without blocks
     half_precision: Floats
     log_scale: Floats
     keep: Floats
 
     @classmethod
-    def of(cls, at: Ints, v: Floats, widths: Floats) -> _Round:
-        width2 = np.concatenate([[0.0], widths**2])[:, None]
-        total = width2 + v[at]
+    def of(cls, at: Ints, y: Floats, v: Floats, precision: Any, width2: Floats) -> _Round:  # noqa: ANN401 - scipy is not typed
+        total = width2[:, None] + v[at]
         return cls(
             at=at,
+            y=y[at],
+            v=v[at],
+            precision=None if precision is None else precision[at],
             half_precision=0.5 / total,
             log_scale=-0.5 * np.log(total),
-            keep=width2 / total,
+            keep=width2[:, None] / total,
         )
 
 
@@ -132,8 +137,8 @@ class _Sampler:
     y: Floats
     v: Floats  # variance of each estimate given its block mates
     rounds: tuple[_Round, ...]
-    precision: Any  # sparse, off-diagonal only; None without blocks
     widths: Floats
+    width2: Floats  # of the spike and of each normal
     spread: float
     rng: Generator
     weights: Floats
@@ -141,6 +146,7 @@ class _Sampler:
     theta: Floats
     kind: Ints
     lone: NDArray[np.bool_]
+    single: Ints
 
     @classmethod
     def of(
@@ -152,15 +158,16 @@ class _Sampler:
             lone[at] = False
         widths = _grid(y, s)
         k = len(widths)
+        width2 = np.concatenate([[0.0], widths**2])
         return cls(
             y=y,
             v=v,
             rounds=tuple(
-                _Round.of(np.flatnonzero(turn == t), v, widths)
+                _Round.of(np.flatnonzero(turn == t), y, v, precision, width2)
                 for t in range(int(turn.max()) + 1)
             ),
-            precision=precision,
             widths=widths,
+            width2=width2,
             spread=CENTRE * float(widths[-1]),
             rng=rng,
             weights=np.array([0.5, *np.full(k, 0.5 / k)]),
@@ -168,24 +175,29 @@ class _Sampler:
             theta=np.zeros(len(y)),
             kind=np.zeros(len(y), dtype=np.intp),
             lone=lone,
+            single=np.flatnonzero(lone),
         )
 
     def sweep(self) -> tuple[Floats, Floats]:
         """One turn; returns conditional means and chances of the spike before the draw."""
         expected, null = np.empty(len(self.y)), np.empty(len(self.y))
+        log_weights = np.log(self.weights)[:, None]
         for turn in self.rounds:
             at = turn.at
-            seen = self._seen(at)
-            chance, means = self._responsible(turn, seen)
-            expected[at] = (chance * means).sum(axis=0)
+            seen = self._seen(turn)
+            chance, means = self._responsible(turn, seen, log_weights)
+            np.multiply(chance, means, out=means)
+            expected[at] = means.sum(axis=0)
             null[at] = chance[0]
             ladder = chance.cumsum(axis=0) < self.rng.random(len(at))
-            self.kind[at] = np.minimum(ladder.sum(axis=0), len(self.widths))
-            self.theta[at] = self._effects(seen, at)
+            kind = np.minimum(ladder.sum(axis=0), len(self.widths))
+            self.kind[at] = kind
+            self.theta[at] = self._effects(seen, kind, turn.v)
         self.weights = self._draw_weights()
         self.mode = self._draw_mode()
-        single = np.flatnonzero(self.lone)
-        self.theta[single] = self._effects(self.y[single], single)
+        if len(self.single):
+            own = self.single
+            self.theta[own] = self._effects(self.y[own], self.kind[own], self.v[own])
         return expected, null
 
     def new_effect(self) -> float:
@@ -196,29 +208,36 @@ class _Sampler:
         width = self.widths[min(kind, len(self.widths)) - 1]
         return float(self.mode + width * self.rng.standard_normal())
 
-    def _seen(self, at: Ints) -> Floats:
+    def _seen(self, turn: _Round) -> Floats:
         """Estimates as they read once block mates' errors are known."""
-        if self.precision is None:
-            return self.y[at]
-        pull = (self.precision @ (self.y - self.theta))[at]
-        out: Floats = self.y[at] + pull * self.v[at]
+        if turn.precision is None:
+            return turn.y
+        pull = turn.precision @ (self.y - self.theta)
+        out: Floats = turn.y + pull * turn.v
         return out
 
-    def _responsible(self, turn: _Round, seen: Floats) -> tuple[Floats, Floats]:
+    def _responsible(
+        self, turn: _Round, seen: Floats, log_weights: Floats
+    ) -> tuple[Floats, Floats]:
         """Chance of each component and mean under it, both (1 + K, n)."""
         centre = np.full((len(self.weights), 1), self.mode)
         centre[0] = 0.0
         gap = seen - centre
-        log = np.log(self.weights)[:, None] + turn.log_scale - gap**2 * turn.half_precision
-        chance = np.exp(log - log.max(axis=0))
+        chance = gap**2
+        chance *= turn.half_precision
+        np.subtract(log_weights + turn.log_scale, chance, out=chance)
+        chance -= chance.max(axis=0)
+        np.exp(chance, out=chance)
         chance /= chance.sum(axis=0)
-        return chance, centre + gap * turn.keep
+        gap *= turn.keep
+        gap += centre
+        return chance, gap
 
-    def _effects(self, seen: Floats, at: Ints) -> Floats:
-        width2 = np.concatenate([[0.0], self.widths**2])[self.kind[at]]
-        centre: Floats = np.where(self.kind[at] > 0, self.mode, 0.0)
-        keep: Floats = width2 / (width2 + self.v[at])
-        noise = self.rng.standard_normal(len(at)) * np.sqrt(keep * self.v[at])
+    def _effects(self, seen: Floats, kind: Ints, v: Floats) -> Floats:
+        width2 = self.width2[kind]
+        centre: Floats = np.where(kind > 0, self.mode, 0.0)
+        keep: Floats = width2 / (width2 + v)
+        noise = self.rng.standard_normal(len(kind)) * np.sqrt(keep * v)
         out: Floats = centre + keep * (seen - centre) + noise
         return out
 

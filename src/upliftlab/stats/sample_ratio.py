@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from upliftlab.errors import UpliftlabError
 from upliftlab.stats.estimate import NAN
@@ -74,7 +74,7 @@ def chi_square(
     if observed.sum() == 0:
         return NAN, NAN, promised
     statistic = float(((observed - expected) ** 2 / expected).sum())
-    return statistic, float(stats.chi2.sf(statistic, len(observed) - 1)), promised
+    return statistic, float(special.chdtrc(len(observed) - 1, statistic)), promised
 
 
 def exact_binomial(counts: Sequence[int], shares: Sequence[float]) -> float:
@@ -96,6 +96,8 @@ def exact_binomial(counts: Sequence[int], shares: Sequence[float]) -> float:
     """
     if len(counts) != 2:
         raise UpliftlabError(f"the exact test compares 2 arms; counts has {len(counts)}.")
+    from scipy import stats
+
     first, total = int(counts[0]), int(sum(counts))
     share = float(_shares(shares, 2)[0])
     return NAN if total == 0 else float(stats.binomtest(first, total, share).pvalue)

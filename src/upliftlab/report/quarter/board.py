@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from upliftlab.report.page import MARKS, environment
+from upliftlab.report.environment import MARKS, environment
 from upliftlab.report.quarter.grids import page_of
 from upliftlab.report.quarter.pages import page_values
 

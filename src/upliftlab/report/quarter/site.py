@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from upliftlab.registry.mistakes import RegistryError
-from upliftlab.report.files import replace_file
-from upliftlab.report.page import MARKS, asset, environment
+from upliftlab.report.environment import MARKS, asset, environment
 from upliftlab.report.quarter.amounts import Amounts
 from upliftlab.report.quarter.board import render_board
 from upliftlab.report.quarter.first import Issue, first_of
@@ -24,6 +23,7 @@ from upliftlab.report.quarter.sheets import tables_together
 from upliftlab.report.quarter.tables import render_csv, tables_of
 from upliftlab.report.quarter.together import parts_together
 from upliftlab.report.quarter.workbook import render_workbook
+from upliftlab.report.written import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
