@@ -92,10 +92,10 @@ def made(
     if not records:
         have = {each.quarter for each in store.entries() if each.quarter}
         raise RegistryError.no_quarter(quarter, have)
-    found = programme(records, quarter)
     damage = store.damage()
     today = date.fromisoformat(issue.frozen)
     together = _together(store, records, quarter, today, beside or Beside())
+    found = programme(records, quarter, review=together.review)
     written = write_review(
         found, out, issue=issue, together=together, damage=damage, today=today
     )

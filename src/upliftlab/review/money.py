@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from upliftlab.registry.record import Maturity, plain
-from upliftlab.review.entries import is_holdout
+from upliftlab.review.entries import correlations, is_holdout
 from upliftlab.stats.estimate import Estimate, interval, undefined
 from upliftlab.stats.ratio import fieller
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 COST = "campaign_cost"
 OTHER = "not broken down"
+PROFIT = "profit"
+RUNGS = ("gmv_platform", "gmv_merchant", "kept_sales", PROFIT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,21 @@ class Bar:
     stage: str
     is_campaign: bool
     effect: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """One step from the dashboard's GMV down to profit, over the treated units of all tests.
+
+    Attributes:
+        name: "gmv_platform", "gmv_merchant", "kept_sales" or "profit".
+        amount: Extra money; NaN with a note where no experiment measures it.
+        n_tests: Experiments that measure it.
+    """
+
+    name: str
+    amount: Estimate
+    n_tests: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,28 +110,43 @@ def waterfall_of(
     Bars add up to the realised total; what an experiment does not break down stands in a bar
     of its own. Arms of one experiment vary together as their profits do.
     """
-    sums: dict[str, Floats] = {}
     said: dict[str, tuple[str, str, bool]] = {OTHER: (OTHER, "", False)}
     value, error = _columns(programme, records, said)
     n = np.array([e.n for e in programme.entries], dtype=float)
+    out = []
     for line in value:
-        v, s = value[line] * n, error[line] * n
+        total, s = float((value[line] * n).sum()), error[line] * n
         variance = float((s**2).sum())
         for at, cov in programme.blocks:
-            d = np.sqrt(np.diag(cov))
-            part = s[list(at)]
-            variance += float(part @ (cov / np.outer(d, d)) @ part - part @ part)
-        sums[line] = np.array([float(v.sum()), max(variance, 0.0)])
-    out = []
-    for line, (total, variance) in sums.items():
+            variance += _shared(s[list(at)], cov)
         if line == OTHER and abs(total) < 0.5 and variance < 0.25:
             continue
         label, stage, is_campaign = said[line]
-        effect = interval(label or line, float(total), float(variance), level=level)
+        effect = interval(label or line, total, max(variance, 0.0), level=level)
         out.append(
             Bar(line=line, label=label, stage=stage, is_campaign=is_campaign, effect=effect)
         )
     return tuple(out)
+
+
+def ladder_of(
+    programme: Entries, records: Sequence[Record], total: Estimate, *, level: float = 0.95
+) -> tuple[Rung, ...]:
+    """Add up every rung of the ladder over the treated units of the tests that measure it.
+
+    Treatments of one experiment vary together as their recorded means do, else as their
+    profits do.
+
+    Args:
+        programme: Arms that were read.
+        records: Their experiments.
+        total: Realised extra profit: the last rung.
+        level: Of the intervals.
+    """
+    by_name = {(r.name, r.id): r for r in records}
+    n_tests = len({(e.experiment, e.record) for e in programme.entries})
+    rungs = [_rung(name, programme, by_name, level) for name in RUNGS if name != PROFIT]
+    return (*rungs, Rung(name=PROFIT, amount=total, n_tests=n_tests))
 
 
 def return_on_spend(
@@ -122,28 +154,33 @@ def return_on_spend(
 ) -> tuple[Estimate, Estimate]:
     """Return campaign money of all tests, and extra profit per unit of it (Fieller).
 
-    Profit and spend of one experiment vary together where its means were recorded.
+    Profit counts over the treatments whose money is known. Profit and spend of one experiment
+    vary together where its means were recorded.
     """
     by_name = {(r.name, r.id): r for r in records}
-    spend = variance = covariance = 0.0
-    for entry_at, record in _experiments(programme, by_name):
-        entries = [programme.entries[i] for i in entry_at]
-        arms = [record.arm(entry.arm) for entry in entries]
-        known = [arm for arm in arms if arm.spend.estimate == arm.spend.estimate]
-        spend += sum(arm.spend.estimate for arm in known)
-        joint = None if record.means is None else _joint(record.means, entries)
-        if joint is None:
-            variance += sum(arm.spend.std_error**2 for arm in known if arm.spend.std_error > 0)
-        else:
-            variance += joint[0]
-            covariance += joint[1]
+    told = programme.where(lambda entry: math.isfinite(entry.spend))
+    spend = float(sum(entry.spend for entry in told.entries))
     if not spend:
         missing = undefined("spend", "no experiment says what it spent", level=level)
         return missing, undefined("iROI", "no spend", level=level)
+    variance = covariance = 0.0
+    for entry_at, record in _experiments(told, by_name):
+        entries = [told.entries[i] for i in entry_at]
+        joint = None if record.means is None else _joint(record.means, entries)
+        if joint is None:
+            arms = [record.arm(entry.arm) for entry in entries]
+            variance += sum(arm.spend.std_error**2 for arm in arms if arm.spend.std_error > 0)
+        else:
+            variance += joint[0]
+            covariance += joint[1]
+    profit = total
+    if len(told.entries) < len(programme.entries):
+        n = np.array([entry.n for entry in told.entries], dtype=float)
+        profit = told.total(n, name=total.name, level=level)
     found = interval("spend", spend, variance, level=level)
-    var_total = total.std_error**2 if total.std_error > 0 else math.nan
+    var_profit = profit.std_error**2 if profit.std_error > 0 else math.nan
     iroi = fieller(
-        total.estimate, spend, var_total, variance, covariance, level=level, name="iROI"
+        profit.estimate, spend, var_profit, variance, covariance, level=level, name="iROI"
     )
     return found, iroi
 
@@ -260,3 +297,34 @@ def _joint(means: ArmMeans, entries: Sequence[Any]) -> tuple[float, float] | Non
             rows[r, means.at(means.control, name)] -= entry.n
     cov = rows @ np.asarray(means.cov, dtype=float) @ rows.T
     return float(cov[0, 0]), float(cov[0, 1])
+
+
+def _shared(error: Floats, cov: Floats) -> float:
+    """Twice the covariances of arms that vary together as ``cov`` says: shape (k,), (k, k)."""
+    d = np.sqrt(np.diag(cov))
+    return float(error @ (cov / np.outer(d, d)) @ error - error @ error)
+
+
+def _rung(
+    name: str, programme: Entries, records: Mapping[tuple[str, str], Record], level: float
+) -> Rung:
+    owners = [records[e.experiment, e.record] for e in programme.entries]
+    arms = [r.arm(e.arm) for r, e in zip(owners, programme.entries, strict=True)]
+    rungs = [arm.rung(name) for arm in arms]
+    effects = [None if r is None else r.effect for r in rungs]
+    have = [e is not None and math.isfinite(e.estimate) for e in effects]
+    tests = {(r.name, r.id) for r, ok in zip(owners, have, strict=True) if ok}
+    if not tests:
+        missing = undefined(name, "no experiment measures it", level=level)
+        return Rung(name=name, amount=missing, n_tests=0)
+    n = np.array([e.n for e in programme.entries], dtype=float)
+    value = np.array([e.estimate if e and math.isfinite(e.estimate) else 0.0 for e in effects])
+    error = n * np.array([e.std_error if e and e.std_error > 0 else 0.0 for e in effects])
+    variance = float((error**2).sum())
+    for at, cov in programme.blocks:
+        together = correlations(owners[at[0]], [arms[i] for i in at], name)
+        variance += _shared(error[list(at)], cov if together is None else together)
+    lost = len(have) - sum(have)
+    note = f"{lost} arms do not measure it" if lost else ""
+    amount = interval(name, float(n @ value), max(variance, 0.0), level=level, note=note)
+    return Rung(name=name, amount=amount, n_tests=len(tests))

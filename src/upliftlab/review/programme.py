@@ -1,34 +1,28 @@
-"""Which experiments did a quarter have, and what do their numbers add up to?"""
+"""Which experiments did a quarter have, and what is asked about each of their treatments?"""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from upliftlab.decision import SHIP, SHIP_TO_SEGMENT, STOP
-from upliftlab.errors import UpliftlabError
-from upliftlab.registry.record import READ, RUNNING, STOPPED, VOID, Maturity, plain
-from upliftlab.stats.estimate import NAN, Estimate, interval, undefined
-from upliftlab.stats.ratio import fieller
-from upliftlab.stats.winners_curse import correct_total
+from upliftlab.registry.record import READ, RUNNING, STOPPED, VOID, plain
+from upliftlab.review.entries import is_holdout
+from upliftlab.review.quarter import review_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
-    from numpy.typing import NDArray
+    from upliftlab.registry.record import Maturity, Record, RecordedArm, Taken
+    from upliftlab.review.money import Bar
+    from upliftlab.review.quarter import Review
+    from upliftlab.stats.estimate import Estimate
 
-    from upliftlab.registry.record import Record, RecordedArm, RecordedLine, Taken
-
-    Floats = NDArray[np.float64]
-
-STATUSES = (READ, VOID, STOPPED, RUNNING)
-PROFIT, COST = "profit", "campaign_cost"
-RUNGS = ("gmv_platform", "gmv_merchant", "kept_sales", PROFIT)
-NO_READ = "no experiment was read"
+_TOTALS = (
+    "quarter", "currency", "outcome", "total", "spend", "iroi", "shipped", "false_positives",
+    "holdout", "additivity", "coverage", "maturity", "left_out",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +33,14 @@ class Result:
         record: The experiment.
         arm: The treatment.
         taken: The newest decision on it; None while it is open.
+        why_now: Why it is asked: nothing decided yet, or an override that ran out; empty where
+            it is not.
     """
 
     record: Record
     arm: RecordedArm
     taken: Taken | None = None
+    why_now: str = ""
 
     @property
     def is_alone(self) -> bool:
@@ -68,322 +65,123 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LineTotal:
-    """One line of the P&L over all treatments that were read.
-
-    Attributes:
-        name: Key of the line.
-        label: Words for readers.
-        is_campaign: Whether it is money spent on the campaigns themselves.
-        effect: Extra money over the treated, with an interval.
-    """
-
-    name: str
-    label: str
-    is_campaign: bool
-    effect: Estimate
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Programme:
-    """All experiments that started in a quarter, and the sum of those that were read.
+    """All experiments that started in a quarter, read together.
 
     Attributes:
-        quarter: Such as "2026Q3".
-        currency: Of all amounts, in minor units; empty where the outcome is not money.
-        outcome: What is added up: "profit", or the name of an imported metric.
+        review: What they say together: every sum of the page comes from it.
         records: Every experiment that started, whatever became of it.
         results: Every treatment that was read and counts, the most money first.
-        counts: Status -> how many experiments.
-        total: Extra profit over all treated units of the tests that were read.
-        spend: Campaign money over the same units, more than in control.
-        iroi: ``total`` per unit of ``spend``, over the tests whose spend is known.
-        ladder: Rung -> total over the tests that measured it.
-        measured: Rung -> how many experiments measured it.
-        lines: P&L lines that add up to ``total`` of the tests that have lines.
-        maturity: Booked, still returning and assumed shares, weighted by money moved.
-        winners: Sum of the treatments to ship, as if they had not been picked.
-        winners_corrected: The same less the winner's curse, over all that ran.
-        notes: Sentences a reader must know.
     """
 
-    quarter: str
-    currency: str
-    outcome: str
+    review: Review
     records: tuple[Record, ...]
     results: tuple[Result, ...]
-    counts: Mapping[str, int]
-    total: Estimate
-    spend: Estimate
-    iroi: Estimate
-    ladder: Mapping[str, Estimate] = field(default_factory=dict)
-    measured: Mapping[str, int] = field(default_factory=dict)
-    lines: tuple[LineTotal, ...] = ()
-    maturity: Maturity = field(default_factory=Maturity)
-    winners: Estimate
-    winners_corrected: Estimate
-    notes: tuple[str, ...] = ()
+
+    @property
+    def quarter(self) -> str:
+        """Such as "2026Q3"."""
+        return self.review.quarter
+
+    @property
+    def currency(self) -> str:
+        """Of all amounts, in minor units; empty where the outcome is not money."""
+        return self.review.currency
+
+    @property
+    def outcome(self) -> str:
+        """What is added up: "profit", or the name of an imported metric."""
+        return self.review.outcome
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Status -> how many experiments."""
+        n = self.review.started
+        return {READ: n.read, VOID: n.void, STOPPED: n.stopped, RUNNING: n.running}
+
+    @property
+    def total(self) -> Estimate:
+        """Extra profit over all treated units of the tests that were read."""
+        return self.review.total
+
+    @property
+    def spend(self) -> Estimate:
+        """Campaign money over the same units, more than in control."""
+        return self.review.spend
+
+    @property
+    def iroi(self) -> Estimate:
+        """``total`` per unit of ``spend``, over the tests whose spend is known."""
+        return self.review.iroi
+
+    @property
+    def lines(self) -> tuple[Bar, ...]:
+        """P&L lines that add up to ``total``."""
+        return self.review.waterfall
+
+    @property
+    def maturity(self) -> Maturity:
+        """Booked, still returning and assumed shares, weighted by money moved."""
+        return self.review.maturity
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Rungs that not every experiment measured."""
+        of = self.review.ladder[-1].n_tests
+        return tuple(
+            f"{each.name.replace('_', ' ')} over {each.n_tests} of {of} experiments"
+            for each in self.review.ladder
+            if 0 < each.n_tests < of
+        )
 
     @property
     def asked(self) -> tuple[Result, ...]:
         """Treatments that wait for a decision, the most money first."""
         words = {SHIP, SHIP_TO_SEGMENT, STOP}
-        open_ = [each for each in self.results if each.taken is None]
-        return tuple(each for each in open_ if each.proposed in words)
+        return tuple(e for e in self.results if e.why_now and e.proposed in words)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        out: dict[str, Any] = {
-            "quarter": self.quarter,
-            "currency": self.currency,
-            "outcome": self.outcome,
+        return {
+            **{name: plain(getattr(self.review, name)) for name in _TOTALS},
             "counts": dict(self.counts),
-            "total": self.total.to_dict(),
-            "spend": self.spend.to_dict(),
-            "iroi": self.iroi.to_dict(),
-            "ladder": {name: each.to_dict() for name, each in self.ladder.items()},
+            "ladder": {each.name: plain(each.amount) for each in self.review.ladder},
             "lines": [plain(each) for each in self.lines],
-            "maturity": plain(self.maturity),
-            "winners": self.winners.to_dict(),
-            "winners_corrected": self.winners_corrected.to_dict(),
-            "notes": list(self.notes),
+            "mechanisms": [each.to_dict() for each in self.review.mechanisms],
+            "notes": [*self.notes, *self.review.notes],
             "records": [each.id for each in self.records],
         }
-        return out
 
 
-def programme(records: Iterable[Record], quarter: str) -> Programme:
-    """Add up the experiments of a quarter.
-
-    Experiments are taken to be assigned independently of each other, so that their errors add
-    as variances; treatments of one experiment share its control, and their covariance comes
-    from its arm means.
+def programme(
+    records: Iterable[Record], quarter: str, *, review: Review | None = None
+) -> Programme:
+    """Line up the experiments of a quarter and what is asked about them.
 
     Args:
         records: The experiments that started in the quarter.
         quarter: Its name.
-
-    Raises:
-        UpliftlabError: When amounts of several currencies or outcomes would be added up.
+        review: The same experiments read together; read here unless given.
 
     Examples:
         >>> programme([], "2026Q3").total.note
         'no experiment was read'
     """
     chosen = tuple(records)
-    currency, outcome = _one_kind(chosen)
-    read = [each for each in chosen if each.status == READ and each.arms]
-    joint = _sums(read)
-    total = joint.estimate(PROFIT)
-    winners, corrected = _winners(read)
+    read = review or review_of(chosen, quarter=quarter)
+    asked = {(each.experiment, each.arm, each.record): each.why_now for each in read.asked}
     results = [
-        Result(record=record, arm=arm, taken=record.taken(arm.arm))
-        for record in read
+        Result(
+            record=record,
+            arm=arm,
+            taken=record.taken(arm.arm),
+            why_now=asked.get((record.name, arm.arm, record.id), ""),
+        )
+        for record in chosen
+        if record.is_read and record.name not in read.left_out and not is_holdout(record)
         for arm in record.arms
     ]
-    found = Counter(each.status for each in chosen)
-    return Programme(
-        quarter=quarter,
-        currency=currency,
-        outcome=outcome,
-        records=chosen,
-        results=tuple(sorted(results, key=_by_money)),
-        counts={status: found.get(status, 0) for status in STATUSES},
-        total=total,
-        spend=joint.estimate(COST),
-        iroi=joint.iroi(),
-        ladder={name: joint.estimate(name) for name in RUNGS if name in joint.names},
-        measured=dict(joint.counted),
-        lines=_lines(read),
-        maturity=_maturity(read),
-        winners=winners,
-        winners_corrected=corrected,
-        notes=joint.notes(),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sums:
-    """Sums over experiments with one covariance, and over how many each runs."""
-
-    names: tuple[str, ...]
-    value: Floats
-    cov: Floats
-    with_cost: Floats
-    with_cost_cov: Floats
-    experiments: int
-    counted: Mapping[str, int]
-    treatments: int
-    alone: int
-
-    def estimate(self, name: str) -> Estimate:
-        if name not in self.names or not self.counted.get(name):
-            return undefined(name, NO_READ if not self.experiments else "nobody measured it")
-        i = self.names.index(name)
-        return interval(name, float(self.value[i]), float(self.cov[i, i]))
-
-    def iroi(self) -> Estimate:
-        if not self.counted.get(COST):
-            return undefined("iROI", "no campaign money is known")
-        (num, den), cov = self.with_cost, self.with_cost_cov
-        if den == 0 and cov[1, 1] == 0:
-            return undefined("iROI", "no campaign money was spent")
-        return fieller(
-            float(num), float(den), float(cov[0, 0]), float(cov[1, 1]), float(cov[0, 1]),
-            name="iROI",
-        )  # fmt: skip
-
-    def notes(self) -> tuple[str, ...]:
-        out = [
-            f"{name.replace('_', ' ')} over {n} of {self.experiments} experiments"
-            for name, n in self.counted.items()
-            if 0 < n < self.experiments
-        ]
-        if self.alone:
-            out.append(
-                f"{self.alone} experiments came without arm means: their treatments are added "
-                "as if they shared no control"
-            )
-        return tuple(out)
-
-
-def _sums(read: Sequence[Record]) -> _Sums:
-    """Add up realised totals n_a (mean_a - mean_c), one covariance per experiment."""
-    names = (*RUNGS, COST)
-    value, cov = np.zeros(len(names)), np.zeros((len(names), len(names)))
-    both, both_cov = np.zeros(2), np.zeros((2, 2))
-    counted: Counter[str] = Counter()
-    alone = 0
-    for record in read:
-        if not _has_number(record):
-            continue
-        if record.means is None or not math.isfinite(record.means.cov[0][0]):
-            alone += 1
-            for arm in record.arms:
-                value[names.index(PROFIT)] += arm.realised.estimate
-                cov[names.index(PROFIT), names.index(PROFIT)] += arm.realised.std_error**2
-            counted[PROFIT] += 1
-            continue
-        have = tuple(name for name in names if name in record.means.names)
-        own, own_cov = _realised(record, have)
-        at = [names.index(name) for name in have]
-        value[at] += own
-        cov[np.ix_(at, at)] += own_cov
-        counted.update(have)
-        if COST in have:
-            two = [have.index(PROFIT), have.index(COST)]
-            both += own[two]
-            both_cov += own_cov[np.ix_(two, two)]
-    return _Sums(
-        names=names,
-        value=value,
-        cov=cov,
-        with_cost=both,
-        with_cost_cov=both_cov,
-        experiments=sum(map(_has_number, read)),
-        counted={name: counted[name] for name in names},
-        treatments=sum(len(each.arms) for each in read),
-        alone=alone,
-    )
-
-
-def _has_number(record: Record) -> bool:
-    return all(math.isfinite(arm.realised.estimate) for arm in record.arms)
-
-
-def _realised(record: Record, names: Sequence[str]) -> tuple[Floats, Floats]:
-    """Totals of several functionals over the treated units of one experiment."""
-    means = record.means
-    assert means is not None  # noqa: S101 - asked before
-    size = {arm.arm: arm.n for arm in record.arms}
-    weight = {label: float(size.get(label, 0)) for label in means.arms}
-    weight[means.control] = -float(sum(size.values()))
-    flat = np.array([x for row in means.mean for x in row])
-    cov = np.array(means.cov)
-    rows = np.zeros((len(names), len(flat)))
-    for i, name in enumerate(names):
-        for label in means.arms:
-            rows[i, means.at(label, name)] = weight[label]
-    return rows @ flat, rows @ cov @ rows.T
-
-
-def _lines(read: Sequence[Record]) -> tuple[LineTotal, ...]:
-    """Add up P&L lines; ranges of one experiment's treatments add as if fully dependent."""
-    value: dict[str, float] = {}
-    variance: dict[str, float] = {}
-    first: dict[str, RecordedLine] = {}
-    for record in read:
-        errors: dict[str, float] = {}
-        for arm in record.arms:
-            for line in arm.lines:
-                first.setdefault(line.name, line)
-                value[line.name] = value.get(line.name, 0.0) + line.effect.estimate * arm.n
-                error = line.effect.std_error
-                error = error * arm.n if math.isfinite(error) else 0.0
-                errors[line.name] = errors.get(line.name, 0.0) + error
-        for name, error in errors.items():
-            variance[name] = variance.get(name, 0.0) + error**2
-    return tuple(
-        LineTotal(
-            name=name,
-            label=line.label,
-            is_campaign=line.is_campaign,
-            effect=interval(name, value[name], variance[name]),
-        )
-        for name, line in first.items()
-    )
-
-
-def _maturity(read: Sequence[Record]) -> Maturity:
-    """Weigh the shares of each experiment by the money its treated units moved."""
-    weights, rows = [], []
-    unknown = 0
-    for record in read:
-        if not math.isfinite(record.maturity.booked):
-            unknown += 1
-            continue
-        moved = sum(abs(line.treatment) * arm.n for arm in record.arms for line in arm.lines)
-        weights.append(moved if moved > 0 else 1.0)
-        rows.append(
-            (record.maturity.booked, record.maturity.projected, record.maturity.assumed)
-        )
-    if not rows:
-        return Maturity(note="no experiment says which returns are final")
-    shares = np.average(np.array(rows), axis=0, weights=np.array(weights))
-    note = f"{unknown} of {len(read)} experiments do not say" if unknown else ""
-    return Maturity(
-        booked=float(shares[0]), projected=float(shares[1]), assumed=float(shares[2]), note=note
-    )
-
-
-def _winners(read: Sequence[Record]) -> tuple[Estimate, Estimate]:
-    """Sum what is to ship, raw and less the winner's curse over all treatments that ran."""
-    arms = [
-        arm.realised
-        for record in read
-        for arm in record.arms
-        if arm.realised.std_error > 0 and math.isfinite(arm.realised.estimate)
-    ]
-    if not arms:
-        missing = undefined("winners", NO_READ)
-        return missing, missing
-    found = correct_total(
-        [each.estimate for each in arms], [each.std_error for each in arms], 1.959964
-    )
-    return found.naive, found.corrected
-
-
-def _one_kind(records: Sequence[Record]) -> tuple[str, str]:
-    kinds = Counter((each.currency, each.outcome) for each in records if each.arms)
-    if len(kinds) > 1:
-        told = sorted(
-            f"{outcome} in {currency or 'no currency'}" for currency, outcome in kinds
-        )
-        raise UpliftlabError(
-            f"the quarter has experiments on {told}, which do not add up; review one of them: "
-            "--only CNY, or --only clicks."
-        )
-    return next(iter(kinds), ("", PROFIT))
+    return Programme(review=read, records=chosen, results=tuple(sorted(results, key=_by_money)))
 
 
 def _by_money(result: Result) -> float:
@@ -391,4 +189,4 @@ def _by_money(result: Result) -> float:
     return -size if math.isfinite(size) else math.inf
 
 
-__all__ = ["NAN", "LineTotal", "Programme", "Result", "programme"]
+__all__ = ["Programme", "Result", "programme"]

@@ -13,7 +13,13 @@ from upliftlab.review.believed import believe
 from upliftlab.review.entries import entries_of, is_holdout
 from upliftlab.review.holdout import against_holdout, holdout_of
 from upliftlab.review.kinds import differ_by_mechanism, mechanisms_of
-from upliftlab.review.money import coverage_of, maturity_of, return_on_spend, waterfall_of
+from upliftlab.review.money import (
+    coverage_of,
+    ladder_of,
+    maturity_of,
+    return_on_spend,
+    waterfall_of,
+)
 from upliftlab.review.totals import additivity, overlaps_of, realised_total
 
 if TYPE_CHECKING:
@@ -24,7 +30,7 @@ if TYPE_CHECKING:
     from upliftlab.review.believed import Believed, FalsePositives, Shipped
     from upliftlab.review.holdout import HoldoutCheck
     from upliftlab.review.kinds import Mechanism
-    from upliftlab.review.money import Bar, Coverage
+    from upliftlab.review.money import Bar, Coverage, Rung
     from upliftlab.review.totals import Additivity
     from upliftlab.stats.estimate import Estimate
 
@@ -46,6 +52,7 @@ class Review:
         false_positives: How many wins are nothing.
         holdout: Sum of tests against the universal holdout.
         additivity: Whether overlapping tests add up.
+        ladder: From the dashboard's GMV down to the realised total.
         waterfall: The realised total by P&L line.
         mechanisms: Random-effects summary and prediction of the next test, per mechanism.
         mechanisms_differ_p: p-value of "all mechanisms earn the same per unit".
@@ -69,6 +76,7 @@ class Review:
     false_positives: FalsePositives
     holdout: HoldoutCheck
     additivity: Additivity
+    ladder: tuple[Rung, ...]
     waterfall: tuple[Bar, ...]
     mechanisms: tuple[Mechanism, ...]
     mechanisms_differ_p: float
@@ -113,16 +121,10 @@ def review_of(
         today: ISO date on which it is read; overrides that ran out before are asked again.
 
     Raises:
-        UpliftlabError: When the quarter has no experiment.
+        UpliftlabError: When there are experiments, and none of the quarter.
     """
     everything = list(records)
-    mine = [r for r in everything if not quarter or r.quarter == quarter]
-    if not mine:
-        have = sorted({r.quarter for r in everything if r.quarter})
-        raise UpliftlabError(
-            f"a review of {quarter or 'no records'!r} has no experiments; quarters with "
-            f"experiments: {have}."
-        )
+    mine = _of_quarter(everything, quarter)
     counted, left_out = _one_outcome(mine)
     programme = entries_of(counted)
     overlaps = overlaps_of(counted)
@@ -131,39 +133,55 @@ def review_of(
     )
     money, iroi = return_on_spend(programme, counted, total, level=level)
     belief = believe(programme, hurdle=hurdle, level=level)
+    shipped = belief.shipped
     check = against_holdout(
-        holdout or holdout_of(counted),
-        belief.shipped.naive,
-        belief.shipped.corrected,
-        level=level,
+        holdout or holdout_of(counted), shipped.naive, shipped.corrected, level=level
     )
     kinds = mechanisms_of(programme, level=level)
-    first = next((r for r in counted if r.is_read), counted[0])
+    outcome, currency = _unit(counted)
+    before = [r for r in everything if quarter and r.quarter < quarter]
     return Review(
         quarter=quarter,
-        currency=first.currency,
-        outcome=first.outcome,
+        currency=currency,
+        outcome=outcome,
         level=level,
         started=started_of(mine),
         total=total,
         spend=money,
         iroi=iroi,
-        shipped=belief.shipped,
+        shipped=shipped,
         false_positives=belief.false_positives,
         holdout=check,
         additivity=additivity(overlaps, interactions, check.gap.scaled(-1, "holdout less sum")),
+        ladder=ladder_of(programme, counted, total, level=level),
         waterfall=waterfall_of(programme, counted, level=level),
         mechanisms=kinds,
         mechanisms_differ_p=differ_by_mechanism(kinds)[1],
         arms=belief.rows,
         asked=decisions_asked(counted, belief.rows, today=today),
-        coverage=coverage_of(
-            programme, spend, [r for r in everything if quarter and r.quarter < quarter]
-        ),
+        coverage=coverage_of(programme, spend, before),
         maturity=maturity_of(counted),
         left_out=left_out,
         notes=(*programme.notes, *belief.notes),
     )
+
+
+def _of_quarter(records: Sequence[Record], quarter: str) -> list[Record]:
+    """Keep the experiments that started in the quarter; a quarter without any is a mistake."""
+    mine = [r for r in records if not quarter or r.quarter == quarter]
+    if records and not mine:
+        have = sorted({r.quarter for r in records if r.quarter})
+        raise UpliftlabError(
+            f"a review of {quarter!r} has no experiments; quarters with experiments: {have}."
+        )
+    return mine
+
+
+def _unit(counted: Sequence[Record]) -> tuple[str, str]:
+    """Outcome and currency of what is added up."""
+    read = (r for r in counted if r.is_read)
+    first = next(read, next(iter(counted), None))
+    return ("profit", "") if first is None else (first.outcome, first.currency)
 
 
 def _one_outcome(records: Sequence[Record]) -> tuple[list[Record], dict[str, str]]:

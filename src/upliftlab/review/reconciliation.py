@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from upliftlab.registry.record import plain
+from upliftlab.review.money import ladder_of
 from upliftlab.review.postings import ASSUMED, BOOKED, PROJECTED, two_bases
 from upliftlab.review.tie import NON_CASH, tie
 from upliftlab.stats.estimate import Estimate, interval, undefined
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from upliftlab.review.restated import Drift
     from upliftlab.review.tie import Adjustment, Tie
 
-RUNGS = ("gmv_platform", "gmv_merchant", "kept_sales", "profit")
 LABELS = {
     "reported": "GMV that the platform reports for promotions",
     "gmv_platform": "platform GMV that would not have come anyway",
@@ -257,6 +257,7 @@ def steps_of(
     records: Sequence[Record],
     *,
     reported: float = math.nan,
+    total: Estimate | None = None,
     level: float = 0.95,
 ) -> tuple[Step, ...]:
     """Return the steps from the platform's report to extra profit, over treated units.
@@ -266,61 +267,28 @@ def steps_of(
         records: Their experiments.
         reported: What the platform attributes to promotions, minor units; by default reported
             ROI times spend of the tests that know both.
+        total: Realised extra profit, as the review has it; by default of these arms alone.
         level: Of the intervals.
     """
-    arms = _arms(programme, records)
+    by_name = {(r.name, r.id): r for r in records}
+    arms = [by_name[e.experiment, e.record].arm(e.arm) for e in programme.entries]
     known = [arm.reported_roi * arm.spend.estimate for arm in arms]
     found = [value for value in known if not math.isnan(value)]
-    total, note = reported, ""
+    amount, note = reported, ""
     if math.isnan(reported):
-        total = sum(found) if found else math.nan
+        amount = sum(found) if found else math.nan
     if math.isnan(reported) and len(found) < len(known):
         note = f"{len(known) - len(found)} arms report no ROI"
-    first = replace(undefined("reported", note or "reported, not estimated"), estimate=total)
-    out = [Step(name="reported", label=LABELS["reported"], amount=first)]
+    first = replace(undefined("reported", note or "reported, not estimated"), estimate=amount)
     n = np.array([entry.n for entry in programme.entries], dtype=float)
-    for name in RUNGS:
-        rungs = [arm.rung(name) for arm in arms]
-        have = np.array([rung is not None for rung in rungs], dtype=bool)
-        if name == "profit":
-            value, error = programme.value, programme.std_error
-            have[:] = True
-        else:
-            value = np.array([0.0 if r is None else r.effect.estimate for r in rungs])
-            error = np.array([_error(r) for r in rungs])
-        if not have.any():
-            amount = undefined(name, "no experiment measures it", level=level)
-        else:
-            lost = int((~have).sum())
-            note = f"{lost} arms do not measure it" if lost else ""
-            amount = interval(
-                name,
-                float(n @ value),
-                _variance(programme, n * error),
-                level=level,
-                note=note,
-            )
-        out.append(Step(name=name, label=LABELS[name], amount=amount))
-    return tuple(out)
-
-
-def _arms(programme: Entries, records: Sequence[Record]) -> list[Any]:
-    by_name = {(r.name, r.id): r for r in records}
-    return [by_name[e.experiment, e.record].arm(e.arm) for e in programme.entries]
-
-
-def _error(rung: Any) -> float:  # noqa: ANN401 - a rung or nothing
-    return rung.effect.std_error if rung is not None and rung.effect.std_error > 0 else 0.0
-
-
-def _variance(programme: Entries, error: Any) -> float:  # noqa: ANN401 - array (n,)
-    """Arms of one experiment vary together as their profits do."""
-    total = float((error**2).sum())
-    for at, cov in programme.blocks:
-        d = np.sqrt(np.diag(cov))
-        part = error[list(at)]
-        total += float(part @ (cov / np.outer(d, d)) @ part - part @ part)
-    return max(total, 0.0)
+    profit = total or programme.total(n, name="profit", level=level)
+    return (
+        Step(name="reported", label=LABELS["reported"], amount=first),
+        *(
+            Step(name=each.name, label=LABELS[each.name], amount=each.amount)
+            for each in ladder_of(programme, records, profit, level=level)
+        ),
+    )
 
 
 def _lines(

@@ -116,7 +116,7 @@ def first_of(
         ladder=_ladder(programme, amounts),
         trust=(
             *(() if together is None else trust_of(together)),
-            *_trust(programme, amounts, damage, with_winners=together is None),
+            *_trust(programme, damage),
         ),
         asked=tuple(_asked(each, amounts) for each in asked[:MOST_DECISIONS]),
         more=f"and {hidden} more below" if hidden > 0 else "",
@@ -202,22 +202,19 @@ def _on(programme: Programme, amounts: Amounts) -> str:
 
 def _ladder(programme: Programme, amounts: Amounts) -> tuple[tuple[str, str, str], ...]:
     rows = []
-    for name, words in _RUNGS.items():
-        found = programme.ladder.get(name)
-        if found is None or not math.isfinite(found.estimate):
+    of = programme.review.ladder[-1].n_tests
+    for rung in programme.review.ladder:
+        if not math.isfinite(rung.amount.estimate):
             continue
-        shown = amounts.shown(found)
-        n, of = programme.measured.get(name, 0), programme.measured.get("profit", 0)
-        called = words if programme.currency else amounts.what
+        shown = amounts.shown(rung.amount)
+        called = _RUNGS[rung.name] if programme.currency else amounts.what
         # Rungs of different tests do not lie above one another; say whose sum each is.
-        called += f" ({n} of {of} tests)" if n < of else ""
+        called += f" ({rung.n_tests} of {of} tests)" if rung.n_tests < of else ""
         rows.append((called, shown.text, shown.interval))
     return tuple(rows)
 
 
-def _trust(
-    programme: Programme, amounts: Amounts, damage: Sequence[Damage], *, with_winners: bool
-) -> tuple[str, ...]:
+def _trust(programme: Programme, damage: Sequence[Damage]) -> tuple[str, ...]:
     out = []
     shares = programme.maturity
     if math.isfinite(shares.booked):
@@ -225,9 +222,6 @@ def _trust(
             f"booked {share(shares.booked)} · still returning {share(shares.projected)} · "
             f"assumed {share(shares.assumed)}"
         )
-    raw, fair = amounts.shown(programme.winners), amounts.shown(programme.winners_corrected)
-    if with_winners and raw.value and programme.winners.estimate != 0:
-        out.append(f"sum of winners {raw.value} → corrected {fair.value}")
     failed = [each for each in programme.records if each.sample_ratio_p < 0.001]
     if failed:
         n = len([e for e in programme.records if math.isfinite(e.sample_ratio_p)])

@@ -126,11 +126,19 @@ def decisions_grid(results: Sequence[Result], amounts: Amounts) -> Grid:
                 Cell(text=amounts.shown(each.at_stake).interval or NONE),
                 Cell(text=each.proposed, chip=each.proposed.replace(" ", "-")),
                 Cell(text=each.record.owner or NONE),
-                Cell(text=each.arm.reasons[0] if each.arm.reasons else NONE),
+                Cell(text=_why(each)),
             )
             for each in results[:MOST_ROWS]
         ),
     )
+
+
+def _why(each: Result) -> str:
+    """The deciding reason, after an override that ran out."""
+    reason = each.arm.reasons[0] if each.arm.reasons else ""
+    if each.taken is None:
+        return reason or NONE
+    return f"{each.why_now[:1].upper()}{each.why_now[1:]}. {reason}".strip()
 
 
 def _experiment(

@@ -6,8 +6,6 @@ import math
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from upliftlab.registry.record import READ
 from upliftlab.registry.taking import sentence
 from upliftlab.report import names
@@ -22,13 +20,13 @@ from upliftlab.report.quarter.amounts import (
     title,
 )
 from upliftlab.report.quarter.first import experiments_text
-from upliftlab.stats.meta import pool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from upliftlab.registry.damage import Damage
     from upliftlab.report.parts import Table
+    from upliftlab.review.kinds import Mechanism
     from upliftlab.review.programme import Programme, Result
 
 MOST_ITEMS = 40
@@ -59,8 +57,6 @@ def parts_of(
             key="trust",
             title="How far to trust the sum?",
             sections=_kept(
-                # Read together, what ships has a section with the better correction.
-                None if more else _winners(programme, amounts),
                 _calibration(programme),
                 _maturity(programme),
                 _validity(programme, damage),
@@ -110,6 +106,9 @@ def _programme(programme: Programme) -> Section:
         finding=(
             f"{experiments_text(programme).capitalize()}; stopped and void ones count as "
             "started and add nothing to the sum."
+        ),
+        notes=tuple(
+            f"{name} is in no sum: {why}." for name, why in programme.review.left_out.items()
         ),
     )
 
@@ -171,38 +170,28 @@ def _waterfall(programme: Programme, amounts: Amounts) -> Section | None:
         tables=(table("The quarter, line by line", ("line", "extra money", "range"), rows),),
         notes=(
             (
-                "Ranges of the lines take the treatments of one experiment as fully dependent: "
-                "they are at least as wide as they need be."
+                "Treatments of one experiment share its control: their lines vary together as "
+                "their profits do."
             ),
         ),
     )
 
 
 def _mechanisms(programme: Programme, amounts: Amounts) -> Section | None:
-    groups: dict[str, list[Result]] = defaultdict(list)
-    for each in programme.results:
-        groups[each.record.mechanism].append(each)
-    if not groups:
+    found = sorted(programme.review.mechanisms, key=lambda each: each.name)
+    if not found:
         return None
-    rows = []
-    for mechanism, own in groups.items():
-        total = math.fsum(e.arm.realised.estimate for e in own if _is(e.arm.realised.estimate))
-        spend = math.fsum(e.arm.spend.estimate for e in own if _is(e.arm.spend.estimate))
-        ships = sum(each.arm.verdict == "ship" for each in own)
-        rows.append(
-            (
-                mechanism_name(mechanism),
-                str(len({id(each.record) for each in own})),
-                str(len(own)),
-                amounts.plain(total, width=abs(total)),
-                amounts.plain(spend, width=abs(spend), signed=False) if spend else NONE,
-                f"{total / spend:+.2f}".replace("-", "−") if spend > 0 else NONE,
-                str(ships),
-                *_pooled(own, amounts),
-            )
-        )
-    rows.sort(key=lambda row: row[0])
-    best = max(groups, key=lambda m: _sum(groups[m]))
+    own: dict[tuple[str, str], list[Result]] = defaultdict(list)
+    for each in programme.results:
+        record = each.record
+        own[record.mechanism or record.kind, record.unit].append(each)
+    earned = {key: _sum(results) for key, results in own.items()}
+    rows = [
+        _mechanism(each, earned[each.name, each.unit], own[each.name, each.unit], amounts)
+        for each in found
+    ]
+    best = max(found, key=lambda each: earned[each.name, each.unit])
+    most = earned[best.name, best.unit]
     columns = (
         "mechanism", "experiments", "treatments", amounts.what, "campaign money",
         "per unit of it", "to ship", "mean per unit treated", "range", "next one",
@@ -211,28 +200,37 @@ def _mechanisms(programme: Programme, amounts: Amounts) -> Section | None:
         key="mechanisms",
         title="What each mechanism earned",
         finding=(
-            f"{mechanism_name(best).capitalize()} brought the most: "
-            f"{amounts.plain(_sum(groups[best]), width=abs(_sum(groups[best])))} in the tests."
+            f"{mechanism_name(best.name).capitalize()} brought the most: "
+            f"{amounts.plain(most, width=abs(most))} in the tests."
         ),
         tables=(table("By mechanism", columns, rows, is_open=True),),
         notes=(
             (
                 "Mean per unit treated: random effects (REML, Knapp-Hartung) over treatments "
-                "of one mechanism; next one: where a further treatment of the kind would lie."
+                "of one mechanism; next one: where a further treatment of the kind would lie. "
+                "Fixed effect, DerSimonian-Laird and Paule-Mandel stand in mechanisms.csv."
             ),
         ),
     )
 
 
-def _pooled(own: Sequence[Result], amounts: Amounts) -> tuple[str, str, str]:
-    sound = [each.arm.profit for each in own if each.arm.profit.std_error > 0]
-    if not sound:
-        return NONE, NONE, NONE
-    found = pool(
-        [each.estimate for each in sound], np.array([each.std_error for each in sound]) ** 2
+def _mechanism(
+    found: Mechanism, earned: float, own: Sequence[Result], amounts: Amounts
+) -> tuple[str, ...]:
+    mean = amounts.shown(found.pooled.mean)
+    spend = found.spend
+    return (
+        mechanism_name(found.name),
+        str(found.n_tests),
+        str(found.n_arms),
+        amounts.plain(earned, width=abs(earned)),
+        amounts.plain(spend, width=abs(spend), signed=False) if spend else NONE,
+        f"{earned / spend:+.2f}".replace("-", "−") if spend > 0 else NONE,
+        str(sum(each.arm.verdict == "ship" for each in own)),
+        mean.text,
+        mean.interval or NONE,
+        amounts.shown(found.pooled.prediction).interval or NONE,
     )
-    mean, ahead = amounts.shown(found.mean), amounts.shown(found.prediction)
-    return mean.text, mean.interval or NONE, ahead.interval or NONE
 
 
 def _sum(own: Sequence[Result]) -> float:
@@ -271,30 +269,6 @@ def _depths(programme: Programme, amounts: Amounts) -> Section | None:
         title="Coupons by goal and depth",
         finding=f"{losing} of {names.counted(len(coupons), 'coupon')} surely lost money.",
         tables=(table("Goal, depth, GMV and profit", columns, rows, text=3),),
-    )
-
-
-def _winners(programme: Programme, amounts: Amounts) -> Section | None:
-    if not _is(programme.winners.estimate) or programme.winners.estimate == 0:
-        return None
-    raw, fair = amounts.shown(programme.winners), amounts.shown(programme.winners_corrected)
-    rows = (
-        ("winners as measured", programme.winners),
-        ("winners, curse subtracted", programme.winners_corrected),
-        ("everything that was read", programme.total),
-    )
-    return Section(
-        key="winners",
-        title="The sum of winners",
-        finding=(
-            f"What is to ship measured {raw.with_range}; picking the best of many adds luck; "
-            f"without it {fair.with_range} is left."
-        ),
-        charts=(charts.holdout_chart(rows, amounts, name="winners"),),
-        notes=(
-            "Corrected after Lee and Shen (2018), over all treatments that ran.",
-            "No universal holdout was given: the sum of tests is not checked against one.",
-        ),
     )
 
 
@@ -386,8 +360,9 @@ def _method(programme: Programme) -> Section:
         ),
         (
             "Treatments of one experiment share its control; their covariance comes from its "
-            "arm means. Experiments are taken to be assigned independently: their overlap "
-            "threatens that effects add up, not the variance."
+            "arm means. Experiments hashed apart are independent: their overlap threatens that "
+            "effects add up, not the variance. Experiments with one salt count as fully "
+            "dependent. A universal holdout checks the sum and is no part of it."
         ),
         (
             "Return per unit of money: Fieller's set, so that 0 lies in it exactly when the "

@@ -53,6 +53,7 @@ def tables_of(
         _results(programme, amounts),
         _ladder(programme, amounts),
         _lines(programme, amounts),
+        _mechanisms(programme, amounts),
         _validity(programme, damage),
     )
 
@@ -90,6 +91,8 @@ def _known(value: float, scale: float = 1.0) -> Value:
 
 
 def _summary(programme: Programme, amounts: Amounts) -> DataTable:
+    shipped, held = programme.review.shipped, programme.review.holdout
+    risk = programme.review.false_positives.risk
     rows: list[tuple[Value, ...]] = [
         (amounts.what, *_ends(programme.total, amounts), amounts.unit, programme.total.note),
         (
@@ -99,12 +102,24 @@ def _summary(programme: Programme, amounts: Amounts) -> DataTable:
             programme.spend.note,
         ),
         ("extra profit per unit of it", *_ends(programme.iroi, None), "", programme.iroi.note),
-        ("sum to ship, as measured", *_ends(programme.winners, amounts), amounts.unit, ""),
+        *(
+            (what, *_ends(each, amounts), amounts.unit, each.note)
+            for what, each in (
+                ("what ships, rolled out, as measured", shipped.naive),
+                ("the same, corrected by the flexible prior", shipped.corrected),
+                ("the same, corrected after Lee and Shen", shipped.lee_shen),
+                ("universal holdout", held.holdout),
+                ("corrected sum less holdout", held.gap),
+            )
+        ),
+        ("chance that a win is nothing", _known(risk), None, None, "", "at 80 % power"),
         (
-            "sum to ship, winner's curse subtracted",
-            *_ends(programme.winners_corrected, amounts),
-            amounts.unit,
-            programme.winners_corrected.note,
+            "share of spend with a test behind it",
+            _known(programme.review.coverage.share),
+            None,
+            None,
+            "",
+            programme.review.coverage.note,
         ),
     ]
     rows += [
@@ -233,6 +248,32 @@ def _lines(programme: Programme, amounts: Amounts) -> DataTable:
     ]
     columns = ("line", "extra money", "range low", "range high", "campaign money")
     return DataTable(name="lines", columns=columns, rows=tuple(rows))
+
+
+def _mechanisms(programme: Programme, amounts: Amounts) -> DataTable:
+    """Every summary by random effects, beside the one that the page prints."""
+    rows = [
+        (
+            each.name,
+            each.unit,
+            each.n_tests,
+            each.n_arms,
+            pooled.method,
+            *_ends(pooled.mean, amounts),
+            _known(math.sqrt(pooled.tau2), amounts.scale),
+            _known(pooled.i2),
+            *_ends(pooled.prediction, amounts)[1:],
+            _known(each.spend, amounts.scale),
+        )
+        for each in programme.review.mechanisms
+        for pooled in (each.pooled, *each.others)
+    ]
+    columns = (
+        "mechanism", "per", "experiments", "treatments", "method", "mean", "range low",
+        "range high", "spread of true effects", "share of variance between tests",
+        "next test low", "next test high", "campaign money",
+    )  # fmt: skip
+    return DataTable(name="mechanisms", columns=columns, rows=tuple(rows))
 
 
 def _validity(programme: Programme, damage: Sequence[Damage]) -> DataTable:

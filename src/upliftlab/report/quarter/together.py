@@ -144,9 +144,10 @@ def _shipped(review: Review, amounts: Amounts) -> Section | None:
     notes = [
         (
             f"Of {false.wins} wins, {false.expected_false:.1f} are expected to be nothing; at "
-            f"a false discovery rate of 5 %, {false.discoveries} remain."
+            f"a false discovery rate of 5 %, {false.discoveries} remain. From the rate of wins "
+            f"alone, a win is nothing with a chance of {percent(false.risk, signed=False)}."
         ),
-        review.holdout.sentence,
+        _gap_text(review, amounts),
     ]
     return Section(
         key="shipped",
@@ -158,6 +159,18 @@ def _shipped(review: Review, amounts: Amounts) -> Section | None:
         ),
         charts=(charts.holdout_chart(rows, amounts),),
         notes=tuple(_sentence(note) for note in notes if note),
+    )
+
+
+def _gap_text(review: Review, amounts: Amounts) -> str:
+    """What the holdout says of the sum, with the gap and its interval."""
+    check = review.holdout
+    if not check.gap.std_error > 0:
+        return check.sentence
+    naive, gap = amounts.shown(check.naive_gap), amounts.shown(check.gap)
+    return (
+        f"{check.sentence}: corrected sum less holdout {gap.with_range}; sum of wins less "
+        f"holdout {naive.with_range}"
     )
 
 
@@ -197,31 +210,12 @@ def _shrunken(review: Review, amounts: Amounts) -> Section | None:
 
 
 def _adds_up(review: Review) -> Section:
-    rows = [
-        (
-            mechanism_name(each.name),
-            each.unit,
-            str(each.n_tests),
-            (mean := amounts_of(review).shown(each.pooled.mean)).text,
-            mean.interval or NONE,
-            amounts_of(review).shown(each.pooled.prediction).interval or NONE,
-        )
-        for each in review.mechanisms
-    ]
-    heads = ("mechanism", "per", "tests", "mean (REML)", "range", "next test would lie in")
-    tables = (table("Mechanisms, pooled", heads, rows, text=2),) if rows else ()
     return Section(
         key="adds-up",
         title="Do the tests add up?",
         finding=_sentence(review.additivity.sentence),
-        tables=tables,
         notes=tuple(_sentence(note) for note in review.notes),
     )
-
-
-def amounts_of(review: Review) -> Amounts:
-    """The unit of a review."""
-    return Amounts(currency=review.currency, outcome=review.outcome)
 
 
 def _factors(factors: Sequence[Calibration]) -> Section | None:
