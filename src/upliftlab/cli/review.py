@@ -11,14 +11,56 @@ import typer
 
 from upliftlab.cli.app import app, uncollected
 from upliftlab.cli.registry import DEFAULT, Folder
-from upliftlab.errors import DataError, UpliftlabError
+from upliftlab.errors import UpliftlabError
 
 if TYPE_CHECKING:
     from upliftlab.registry.record import Record
     from upliftlab.registry.store import Registry
     from upliftlab.report.quarter.first import Issue
     from upliftlab.report.quarter.together import Together
-    from upliftlab.review.restated import Drift
+    from upliftlab.review.handed_in import HandedIn
+
+
+Books = Annotated[
+    Path | None, typer.Option(help="Books: CSV or xlsx with account_code, month, amount.")
+]
+Chart = Annotated[
+    Path | None,
+    typer.Option(help="CSV: account_code, name, line, test_line, channel, sign, vat."),
+]
+Ledger = Annotated[
+    Path | None,
+    typer.Option(help="CSV or xlsx: line, channel, ordered, posted, amount, status."),
+]
+Calendar = Annotated[
+    Path | None,
+    typer.Option(help="Fiscal calendar: period, first, last, quarter; else months."),
+]
+Adjustments = Annotated[
+    Path | None,
+    typer.Option(help="Known differences: account_code, period, amount, kind, note."),
+]
+Contracts = Annotated[
+    Path | None,
+    typer.Option(help="ROI guarantees: contract, scheme, slot, spend, gmv, target, orders."),
+]
+Spend = Annotated[
+    Path | None,
+    typer.Option(help="What the quarter spent, tested or not: mechanism, spend."),
+]
+Last = Annotated[
+    Path | None, typer.Option(help="review.json of the last review: what moved since?")
+]
+LongRun = Annotated[
+    Path | None, typer.Option(help="JSON: measured windows, surrogate index, pull-forward.")
+]
+Budget = Annotated[
+    float | None,
+    typer.Option(help="Next quarter's campaign money, main units; today's unless said."),
+]
+Target = Annotated[
+    float | None, typer.Option(help="Least extra profit per unit of next quarter's money.")
+]
 
 
 @app.command()
@@ -33,26 +75,23 @@ def review(
     frozen: Annotated[
         str, typer.Option(help="Day the numbers are frozen; today unless said.")
     ] = "",
-    books: Annotated[
-        Path | None, typer.Option(help="Books: CSV or xlsx with account_code, month, amount.")
-    ] = None,
-    chart: Annotated[
-        Path | None, typer.Option(help="CSV: account_code, name, line, channel, sign, vat.")
-    ] = None,
-    ledger: Annotated[
-        Path | None,
-        typer.Option(help="CSV or xlsx: line, channel, ordered, posted, amount, status."),
-    ] = None,
-    last: Annotated[
-        Path | None, typer.Option(help="review.json of the last review: what moved since?")
-    ] = None,
-    long_run: Annotated[
-        Path | None, typer.Option(help="JSON: measured windows, surrogate index, pull-forward.")
-    ] = None,
-    budget: Annotated[
-        float | None,
-        typer.Option(help="Next quarter's campaign money, main units; today's unless said."),
-    ] = None,
+    books: Books = None,
+    chart: Chart = None,
+    ledger: Ledger = None,
+    calendar: Calendar = None,
+    books_currency: Annotated[
+        str, typer.Option(help="Of the books; the tests' unless said.")
+    ] = "",
+    rate: Annotated[str, typer.Option(help="Books currency per ledger currency.")] = "",
+    rate_date: Annotated[str, typer.Option(help="Day of that rate.")] = "",
+    vat: Annotated[str, typer.Option(help="Of the books: included or excluded.")] = "included",
+    adjustments: Adjustments = None,
+    contracts: Contracts = None,
+    spend: Spend = None,
+    last: Last = None,
+    long_run: LongRun = None,
+    budget: Budget = None,
+    roi_target: Target = None,
 ) -> None:
     """Make the review of a quarter: site, workbook, Markdown, CSV and JSON."""
     from upliftlab.registry.store import Registry
@@ -63,20 +102,58 @@ def review(
     given = (books, chart, ledger)
     if any(given) and not all(given):
         raise UpliftlabError("books are compared with --books, --chart and --ledger together.")
-    given_files = (ledger, books, chart) if ledger and books and chart else None
-    beside = Beside(files=given_files, last=last, long_run=long_run, budget=budget)
+    files = None
+    if books and chart and ledger:
+        from upliftlab.review.handed_in import HandedIn
+
+        files = HandedIn(
+            ledger=ledger,
+            books=books,
+            chart=chart,
+            calendar=calendar,
+            adjustments=adjustments,
+            contracts=contracts,
+            currency=books_currency,
+            rate=rate,
+            rate_date=rate_date,
+            vat=vat,
+        )
+    elif calendar or adjustments or contracts:
+        raise UpliftlabError(
+            "--calendar, --adjustments and --contracts stand beside the books: give --books, "
+            "--chart and --ledger too."
+        )
+    beside = Beside(
+        files=files,
+        spend=spend,
+        last=last,
+        long_run=long_run,
+        budget=budget,
+        roi_target=roi_target,
+    )
     with uncollected():
         made(Registry(folder, must_exist=True), quarter, out, issue, beside)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Beside:
-    """What a review may be given beside its registry: ledger, books and chart, and so on."""
+    """What a review may be given beside its registry.
 
-    files: tuple[Path, Path, Path] | None = None
+    Attributes:
+        files: What finance hands in.
+        spend: What the quarter spent by mechanism.
+        last: review.json of an earlier review.
+        long_run: Results beyond the headline windows.
+        budget: Of next quarter, main units.
+        roi_target: Least extra profit per unit of it.
+    """
+
+    files: HandedIn | None = None
+    spend: Path | None = None
     last: Path | None = None
     long_run: Path | None = None
     budget: float | None = None
+    roi_target: float | None = None
 
 
 def made(
@@ -88,14 +165,17 @@ def made(
     from upliftlab.report.quarter.first import first_of
     from upliftlab.review.programme import programme
 
-    records = store.records(quarter)
-    if not records:
+    given = beside or Beside()
+    # Spend is covered by earlier tests too: then every quarter is read.
+    records = store.records(quarter if given.spend is None else None)
+    mine = tuple(each for each in records if each.quarter == quarter)
+    if not mine:
         have = {each.quarter for each in store.entries() if each.quarter}
         raise RegistryError.no_quarter(quarter, have)
     damage = store.damage()
     today = date.fromisoformat(issue.frozen)
-    together = _together(store, records, quarter, today, beside or Beside())
-    found = programme(records, quarter, review=together.review)
+    together = _together(store, records, quarter, issue, given)
+    found = programme(mine, quarter, review=together.review)
     written = write_review(
         found, out, issue=issue, together=together, damage=damage, today=today
     )
@@ -109,52 +189,42 @@ def made(
 
 
 def _together(
-    store: Registry, records: tuple[Record, ...], quarter: str, today: date, beside: Beside
+    store: Registry, records: tuple[Record, ...], quarter: str, issue: Issue, given: Beside
 ) -> Together:
     """Read the quarter's tests together, and what was given beside them."""
     from upliftlab.plan.currencies import currency_of
     from upliftlab.report.quarter.together import Together
     from upliftlab.review.agenda import agenda_of
     from upliftlab.review.allocation import plan_of
-    from upliftlab.review.book_files import read_reconciled
     from upliftlab.review.calibration import calibrate, readings_of
+    from upliftlab.review.finance_files import read_spend
+    from upliftlab.review.handed_in import beside_the_books, read_last, signed_totals
     from upliftlab.review.long_files import read_long_run
     from upliftlab.review.quarter import review_of
-
-    read = review_of(records, quarter=quarter, today=today.isoformat())
-    factors = calibrate(readings_of(records), today=today) if read.currency else ()
-    scale = currency_of(read.currency).scale if read.currency else 1
-    money = None if beside.budget is None else beside.budget * scale
-    tied = (
-        None
-        if beside.files is None
-        else read_reconciled(*beside.files, quarter=quarter, currency=read.currency or "CNY")
-    )
-    return Together(
-        review=read,
-        agenda=agenda_of(read, records, calibrations=factors),
-        factors=factors,
-        tie=None if tied is None else tied.tie,
-        bases=None if tied is None else tied.bases,
-        drift=None if beside.last is None else _drift(store, beside.last),
-        long_run=None if beside.long_run is None else read_long_run(beside.long_run),
-        plan=plan_of(read, records, budget=money) if read.currency else None,
-    )
-
-
-def _drift(store: Registry, last: Path) -> Drift:
-    """Compare the records that the last review was made of with the newest ones."""
-    import json
-
     from upliftlab.review.restated import drift
 
-    if not last.exists():
-        raise DataError.missing_file("last review", str(last))
-    try:
-        found = json.loads(last.read_text(encoding="utf-8"))
-        quarter, addresses = found["quarter"], found["records"]
-    except (ValueError, KeyError, TypeError):
-        raise DataError(
-            f"--last {str(last)!r} is no review.json: it has no quarter and records."
-        ) from None
-    return drift(store.at(addresses), store.records(quarter))
+    spend = None if given.spend is None else read_spend(given.spend)
+    read = review_of(records, quarter=quarter, spend=spend, today=issue.frozen)
+    mine = tuple(r for r in records if r.quarter == quarter and r.name not in read.left_out)
+    today = date.fromisoformat(issue.frozen)
+    factors = calibrate(readings_of(mine), today=today) if read.currency else ()
+    last = None if given.last is None else read_last(given.last)
+    long_run = None if given.long_run is None else read_long_run(given.long_run)
+    later = () if long_run is None else tuple(each.amount for each in long_run.lifetimes)
+    scale = currency_of(read.currency).scale if read.currency else 1
+    money = None if given.budget is None else given.budget * scale
+    target, files = given.roi_target, given.files
+    return Together(
+        review=read,
+        agenda=agenda_of(read, mine, calibrations=factors),
+        factors=factors,
+        totals=signed_totals(read, by=issue.signed, at=issue.frozen, last=last or {})
+        if read.currency
+        else (),
+        books=None if files is None else beside_the_books(read, mine, files, lifetime=later),
+        drift=None
+        if last is None
+        else drift(store.at(last["records"]), store.records(last["quarter"])),
+        long_run=long_run,
+        plan=plan_of(read, mine, budget=money, roi_target=target) if read.currency else None,
+    )

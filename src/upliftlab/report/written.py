@@ -38,7 +38,6 @@ def replace_file(path: Path, content: bytes) -> Path:
             file.write(content)
             os.fchmod(handle, 0o644)
         beside.replace(path)
-    except BaseException:
+    finally:
         beside.unlink(missing_ok=True)
-        raise
     return path

@@ -44,3 +44,27 @@ class BooksError(LedgerError):
             f"books are in {books} and the ledger is in {ledger}; give the exchange rate and "
             "its date."
         )
+
+    @classmethod
+    def no_day(cls, file: str, row: int, column: str, found: str) -> BooksError:
+        """A cell of the fiscal calendar is no day."""
+        return cls(
+            f"calendar {file!r}, row {row}: column {column!r} is {found!r}; write a day such "
+            "as 2026-07-01."
+        )
+
+    @classmethod
+    def broken_calendar(cls, file: str, row: int) -> BooksError:
+        """Periods of the fiscal calendar overlap, leave days out or end before they begin."""
+        return cls(
+            f"calendar {file!r}, row {row}: the period does not begin on the day after the one "
+            "before it, or ends before it begins; list periods in order, without gaps."
+        )
+
+    @classmethod
+    def no_quarter(cls, quarter: str, have: Collection[str]) -> BooksError:
+        """The fiscal calendar has no such quarter."""
+        return cls(
+            f"quarter {quarter!r} is not in the fiscal calendar; its quarters are "
+            f"{sorted(have)}."
+        )

@@ -230,7 +230,7 @@ def reconcile(
     posted = _posted(lines, review.level)
     return Reconciliation(
         quarter=quarter,
-        totals=_totals(review, dict(frozen or {}), signatures),
+        totals=totals_of(review, dict(frozen or {}), signatures),
         steps=(*steps, Step(name="posted", label=LABELS["posted"], amount=posted)),
         lines=lines,
         bases=bases,
@@ -355,9 +355,16 @@ def _posted(lines: Sequence[LineOutcome], level: float) -> Estimate:
     return replace(undefined("posted", note, level=level), estimate=value)
 
 
-def _totals(
-    review: Review, frozen: dict[str, float], signatures: Sequence[Signature]
+def totals_of(
+    review: Review, frozen: Mapping[str, float], signatures: Sequence[Signature]
 ) -> tuple[SignedTotal, ...]:
+    """List what finance may quote of a quarter, how final it is, and who signed.
+
+    Args:
+        review: The quarter, read together.
+        frozen: Total -> amount frozen in an earlier review of the same quarter.
+        signatures: Who signed which total.
+    """
     signed = {each.total: each for each in signatures}
     out = []
     for name, amount in (

@@ -24,6 +24,19 @@ from upliftlab.review.long_files import read_long_run
 from upliftlab.simulate.books import simulate_books
 
 YUAN = Amounts(currency="CNY", outcome="profit")
+TEST_LINES = {
+    "returns": "returned", "insurance": "freight_insurance", "handling": "return_handling",
+    "tech": "tech_fee", "payment": "payment_fee",
+}  # fmt: skip
+CONTRACTS = """contract,scheme,slot,spend,gmv,target,orders,edited,cash_share
+A,douyin,7,1000.00,3000.00,4,30,,0.7
+A,douyin,8,1000.00,4000.00,4,30,,0.7
+B,tiktok,1 Jul,900.00,2000.00,4,30,,
+B,tiktok,2 Jul,900.00,2000.00,4,20,,
+"""
+ADJUSTMENTS = """account_code,period,amount,kind,note,signed_by
+6601.07,2026-08,0.00,non-cash credit,ad credit of July,Zhou
+"""
 LONG = {
     "measured": [
         {
@@ -43,8 +56,11 @@ def write_books(folder, **how):
     ledger, books = pd.DataFrame(found.postings), pd.DataFrame(found.books)
     for frame in (ledger, books):
         frame["amount"] = [f"{amount / 100:.2f}" for amount in frame["amount"]]
-    for name, frame in (("ledger", ledger), ("books", books), ("chart", found.chart)):
-        pd.DataFrame(frame).to_csv(folder / f"{name}.csv", index=False)
+    chart = pd.DataFrame(found.chart)
+    chart["test_line"] = [TEST_LINES.get(line, "") for line in chart["line"]]
+    chart["signed_by"] = "Zhou"
+    for name, frame in (("ledger", ledger), ("books", books), ("chart", chart)):
+        frame.to_csv(folder / f"{name}.csv", index=False)
     return [
         w for n in ("books", "chart", "ledger") for w in (f"--{n}", str(folder / f"{n}.csv"))
     ]
@@ -75,17 +91,27 @@ def answered(quarter, tmp_path_factory):
     registry = Registry(folder / "registry")
     registry.add_all(replace(r, decisions=(), supersedes=()) for r in quarter[0].records())
     last = folder / "last.json"
-    frozen = {"quarter": "2026Q3", "records": [each.id for each in registry.records()]}
+    frozen = {
+        "quarter": "2026Q3",
+        "records": [each.id for each in registry.records()],
+        "total": {"estimate": 123_400.0},
+    }
     last.write_text(json.dumps(frozen))
     moved = restate(registry)
     (folder / "long.json").write_text(json.dumps(LONG))
+    (folder / "contracts.csv").write_text(CONTRACTS)
+    (folder / "adjustments.csv").write_text(ADJUSTMENTS)
+    spent = "mechanism,spend\nsmart_coupon: gmv,6000.00\nlive shows,2000.00\n"
+    (folder / "spend.csv").write_text(spent)
     books = write_books(folder, plant=("6601.05", "2026-08", Fraction(5, 1000)))
     done = CliRunner().invoke(
         app,
         [
             "review", "--quarter", "2026Q3", "--registry", str(registry.folder), "--out",
             str(folder / "site"), "--frozen", "2026-11-30", "--last", str(last),
-            "--long-run", str(folder / "long.json"), *books,
+            "--long-run", str(folder / "long.json"), "--signed", "Zhou",
+            *(w for n in ("contracts", "adjustments", "spend")
+              for w in (f"--{n}", str(folder / f"{n}.csv"))), *books,
         ],
     )  # fmt: skip
     assert done.exit_code == 0, done.output
@@ -116,6 +142,68 @@ def test_what_moved_since_the_last_review_is_drawn(answered):
     assert set(rows[rows["restated"] == "yes"]["experiment"]) == {moved.name}
     assert set(ships) <= set(rows[rows["flips"] == "yes"]["treatment"])
     assert 'id="drift"' in page
+
+
+def test_every_total_says_how_final_it_is_and_who_signed(answered):
+    """Booked, projected and assumed add up; frozen and restated; signed on the day."""
+    _, site, _ = answered
+    rows = pd.read_csv(site / "data" / "totals.csv").set_index("total")
+    told = json.loads((site / "review.json").read_text(encoding="utf-8"))
+    first = rows.loc["realised extra profit"]
+
+    assert first["amount"] == pytest.approx(told["total"]["estimate"] / 100)
+    assert first["frozen"] == pytest.approx(1_234.0)
+    assert first["restated by"] == pytest.approx(first["amount"] - 1_234.0)
+    shares = first[["share booked", "share projected", "share assumed"]]
+    assert shares.sum() == pytest.approx(1.0)
+    assert (rows["signed by"] == "Zhou").all()
+    assert (rows["signed on"] == "2026-11-30").all()
+    assert rows.loc["campaign money", "frozen"] != rows.loc["campaign money", "frozen"]
+
+
+def test_actual_less_the_tests_is_the_counterfactual(answered):
+    """Line by line on the ledger's orders; names that differ are mapped, others are named."""
+    _, site, _ = answered
+    rows = pd.read_csv(site / "data" / "counterfactual.csv").set_index("line")
+    page = (site / "index.html").read_text(encoding="utf-8")
+    known = rows.dropna(subset=["difference"])
+    ledger = simulate_books().postings
+    months = {"2026-07", "2026-08", "2026-09"}
+    tech = sum(r["amount"] for r in ledger if r["line"] == "tech" and r["ordered"] in months)
+
+    assert {"sales", "returns", "tech", "insurance"} <= set(known.index)
+    np.testing.assert_allclose(
+        known["without the tests"], known["actual"] - known["difference"], rtol=1e-9
+    )
+    assert rows.loc["tech", "actual"] == pytest.approx(tech / 100)
+    assert math.isnan(rows.loc["rent", "difference"])
+    assert rows.loc["rent", "without the tests"] == rows.loc["rent", "actual"]
+    assert "Lines of the tests that the ledger does not have: coupon" in page
+    assert "Lines and accounts by chart version 1 agreed by Zhou." in page
+
+
+def test_guarantees_credits_and_lifetime_value_are_below_the_line(answered):
+    """Credits by each contract's own formula; none of it is in a total."""
+    _, site, _ = answered
+    rows = pd.read_csv(site / "data" / "below_the_line.csv")
+    # A: 2,000 spent less 7,000 / 4; B: the day with over 20 orders, 900 less 2,000 / 3.6.
+    paid = rows[rows["kind"] == "ROI guarantee"].set_index("what")
+
+    assert paid.loc["A", "amount"] == pytest.approx(250.0)
+    assert paid.loc["A", "worth in cash"] == pytest.approx(175.0)
+    assert paid.loc["B", "amount"] == pytest.approx(344.44)
+    assert rows["kind"].tolist()[2:] == ["non-cash credit", "lifetime value"]
+    assert rows.iloc[3]["amount"] == pytest.approx(17_000.0)
+
+
+def test_spend_without_a_test_is_named_on_the_page(answered):
+    """Three quarters of the money have causal evidence; the rest is a question to answer."""
+    _, site, _ = answered
+    page = (site / "index.html").read_text(encoding="utf-8")
+
+    assert "75% of spend has a test behind it" in page.replace("\N{NO-BREAK SPACE}", "")
+    assert "nothing speaks for live shows" in page
+    assert "Does live shows earn anything?" in page
 
 
 def test_the_bridge_and_the_long_run_stand_on_the_page(answered):

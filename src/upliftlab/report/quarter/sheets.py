@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from upliftlab.report.quarter.finance import finance_tables
 from upliftlab.report.quarter.tables import DataTable
 
 if TYPE_CHECKING:
@@ -63,10 +64,11 @@ def tables_together(found: Together) -> tuple[DataTable, ...]:
 
 def _beside(found: Together, scale: float) -> Iterator[DataTable]:
     """Books, restatements, long run and plan, as far as they are there."""
-    if found.tie is not None:
-        yield _residuals(found.tie, scale)
-    if found.bases is not None:
-        yield _bases(found.bases, scale)
+    if found.totals:
+        yield from finance_tables(found.totals, found.books, scale)
+    if found.books is not None:
+        yield _residuals(found.books.tie, scale)
+        yield _bases(found.books.bases, scale)
     if found.drift is not None:
         yield _drift(found.drift, scale)
     if found.long_run is not None:

@@ -19,6 +19,7 @@ from upliftlab.report.quarter.beside import (
     long_run_section,
     shift_text,
 )
+from upliftlab.report.quarter.finance import finance_sections, totals_section
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from upliftlab.review.calibration import Calibration
     from upliftlab.review.long_files import LongRun
     from upliftlab.review.next_quarter import NextPlan
-    from upliftlab.review.postings import TwoBases
     from upliftlab.review.quarter import Review
+    from upliftlab.review.reconciliation import Reconciliation, SignedTotal
     from upliftlab.review.restated import Drift
     from upliftlab.review.tie import Tie
     from upliftlab.stats.estimate import Estimate
@@ -44,8 +45,8 @@ class Together:
         review: Total, shrunken effects, corrected sum, mechanisms, holdout.
         agenda: Tests that are worth their cost, and open questions.
         factors: Calibration factors of reported ROI.
-        tie: Ledger against books; None where no books were given.
-        bases: The ledger by order date and by posting date; None likewise.
+        totals: What finance may quote, and who signed.
+        books: The review beside ledger and books; None where none were given.
         drift: What moved since the last review; None where none was named.
         long_run: Lifetime value and what was pulled forward; None where nobody gave it.
         plan: Where next quarter's money goes; None where no campaign's money is known.
@@ -54,8 +55,8 @@ class Together:
     review: Review
     agenda: Agenda
     factors: tuple[Calibration, ...] = ()
-    tie: Tie | None = None
-    bases: TwoBases | None = None
+    totals: tuple[SignedTotal, ...] = ()
+    books: Reconciliation | None = None
     drift: Drift | None = None
     long_run: LongRun | None = None
     plan: NextPlan | None = None
@@ -64,6 +65,11 @@ class Together:
     def amounts(self) -> Amounts:
         """The unit of the review."""
         return Amounts(currency=self.review.currency, outcome=self.review.outcome)
+
+    @property
+    def tie(self) -> Tie | None:
+        """Ledger against books; None where no books were given."""
+        return None if self.books is None else self.books.tie
 
 
 def lines_of(found: Together) -> tuple[tuple[str, str], ...]:
@@ -116,16 +122,60 @@ def parts_together(found: Together) -> tuple[Part, ...]:
         _shipped(found.review, amounts),
         _shrunken(found.review, amounts),
         _adds_up(found.review),
+        _covered(found.review, amounts),
         _factors(found.factors),
-        _tie(found, amounts),
-        None if found.bases is None else bridge_section(found.bases, found.tie, amounts),
-        None if found.drift is None else drift_section(found.drift, amounts),
         None if found.long_run is None else long_run_section(found.long_run, amounts),
     )
-    kept = tuple(each for each in sections if each is not None)
+    beside = (
+        totals_section(found.totals, amounts) if found.totals else None,
+        _tie(found, amounts),
+        *(
+            ()
+            if found.books is None
+            else (
+                *finance_sections(found.books, amounts),
+                bridge_section(found.books.bases, found.tie, amounts),
+            )
+        ),
+        None if found.drift is None else drift_section(found.drift, amounts),
+    )
     return (
-        Part(key="together", title="All tests together", sections=kept),
+        Part(key="together", title="All tests together", sections=_kept(sections)),
+        Part(key="finance", title="Beside the books", sections=_kept(beside)),
         Part(key="next", title="What do we do next quarter?", sections=_next(found, amounts)),
+    )
+
+
+def _kept(sections: Sequence[Section | None]) -> tuple[Section, ...]:
+    return tuple(each for each in sections if each is not None)
+
+
+def _covered(review: Review, amounts: Amounts) -> Section | None:
+    """Which share of the quarter's spend has a test behind it."""
+    coverage = review.coverage
+    if not math.isfinite(coverage.share):
+        return None
+    rows = [
+        (
+            mechanism_name(each.name),
+            "yes" if each.is_tested else "no",
+            amounts.plain(each.spend, width=abs(each.spend), signed=False),
+            str(each.n_tests),
+        )
+        for each in coverage.rows
+    ]
+    bare = [row[0] for row in rows if row[1] == "no"]
+    rest = f"; nothing speaks for {names.listed(bare[:4])}" if bare else ""
+    heads = ("mechanism", "has a test", "spent in the quarter", "tests")
+    return Section(
+        key="covered",
+        title="Which share of spend has causal evidence",
+        finding=(
+            f"{percent(coverage.share, signed=False)} of "
+            f"{amounts.plain(coverage.spend, width=coverage.spend, signed=False)} was spent on "
+            f"mechanisms with a test that was read{rest}."
+        ),
+        tables=(table("Spend and evidence", heads, rows, text=2, is_open=bool(bare)),),
     )
 
 
