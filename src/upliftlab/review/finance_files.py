@@ -43,7 +43,7 @@ def read_calendar(file: Path) -> FiscalCalendar:
     Raises:
         BooksError: When a date cannot be read, or periods overlap or leave days out.
     """
-    periods = []
+    periods: list[Period] = []
     for number, row in enumerate(rows_of(file, ("period", "first", "last", "quarter")), 2):
         days = []
         for column in ("first", "last"):

@@ -106,12 +106,12 @@ def finance_tables(
     )
     yield _lines_table(found, scale)
     if found.below:
-        rows = tuple(
+        below = tuple(
             (e.name, e.kind, *_ends(e.amount, scale), _known(e.cash_value, scale), e.note)
             for e in found.below
         )
         heads = ("what", "kind", "amount", "range low", "range high", "worth in cash", "note")
-        yield DataTable(name="below the line", columns=heads, rows=rows)
+        yield DataTable(name="below the line", columns=heads, rows=below)
 
 
 def _total(each: SignedTotal, amounts: Amounts) -> tuple[str, ...]:
