@@ -479,8 +479,13 @@ def _power(rows: list[dict[str, Any]], wedge: dict[str, Any]) -> list[str]:
         "week and cluster was fitted to a pilot in which neither is so; roll-outs are now "
         "drawn from the pilot's own clusters. Since these rows showed the way, the last three "
         "repeat them on draws that nobody had seen. Geo by synthetic difference in differences "
-        "still sees more than it promises: windows of the time before have as little as half "
-        "of the history to weigh, so errors there are larger than in the test itself."
+        "saw 85.0 % (600 runs) when twenty pilots, each longer than the time before the test, "
+        "were averaged. Its power now counts that the analysis reports another standard error "
+        "in every test, and how few windows tell the true one; that rule was chosen on six "
+        "other worlds of regions, draws and histories, sixty pilots each, where plans with it "
+        "saw 76 to 83 % on average and the former ones 74 to 81 %. Every test of these rows "
+        "has the effect that one pilot alone promises, so they speak of plans as they are "
+        "made."
     )
     pilots = (
         f"{wedge['pilots']} other pilots of 600 creators' clusters: what they promise "
