@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -120,6 +121,37 @@ def test_a_decision_against_the_rule_is_said():
     assert found.shipped.lee_shen.note.startswith("1 arms were decided against the rule")
     assert asked["t00"].why_now == "the override of 2026-08-01 by Wang ran out on 2026-09-30"
     assert len(review_of(changed, today="2026-09-30").asked) == 9
+
+
+def test_a_unit_gets_one_treatment_of_an_experiment():
+    """Of three that would ship the best counts, and is asked; a signed one takes its place."""
+    _, records = quarter(10, spread=1.0)
+    three = record("three", [300.0, 500.0, 400.0], sd=1000.0)
+    found = review_of([*records, three])
+    rows = {row.entry.arm: row for row in found.arms if row.entry.experiment == "three"}
+    (asked,) = [a for a in found.asked if a.experiment == "three"]
+    signed = Taken(experiment="three", arm="arm_0", decision="ship", by="Li", at="2026-10-01")
+    after = review_of([*records, replace(three, decisions=(signed,))])
+
+    assert [arm.verdict for arm in three.arms] == ["ship"] * 3
+    assert [name for name, row in rows.items() if row.entry.is_shipped] == ["arm_1"]
+    assert found.shipped.naive.estimate == pytest.approx(three.arms[1].rollout.estimate)
+    assert found.shipped.n_against_rule == 0
+    assert (asked.arm, asked.rivals) == ("arm_1", ("arm_0", "arm_2"))
+    assert any(note.startswith("2 treatments would ship beside") for note in found.notes)
+    assert after.shipped.naive.estimate == pytest.approx(three.arms[0].rollout.estimate)
+    assert not [a for a in after.asked if a.experiment == "three"]
+
+
+def test_what_ships_to_a_segment_is_not_counted_for_everyone():
+    """Its own total stands where the decision is asked; the sum of what ships leaves it out."""
+    _, records = quarter(10, spread=1.0)
+    one = record("segment", [500.0])
+    arm = replace(one.arms[0], verdict="ship to segment", segment="new")
+    found = review_of([*records, replace(one, arms=(arm,))])
+
+    assert found.shipped.n_shipped == review_of(records).shipped.n_shipped
+    assert any(note.startswith("1 treatments ship to a segment") for note in found.notes)
 
 
 def test_decisions_come_with_the_most_money_first():

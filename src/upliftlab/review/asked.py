@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from upliftlab.registry.record import plain
-from upliftlab.review.entries import is_holdout
+from upliftlab.review.entries import is_holdout, rivals_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +33,7 @@ class Asked:
         at_stake: Money lost by deciding wrongly the likelier way: the size of ``believed``.
         reason: The deciding sentence.
         why_now: Why it is asked: nothing decided yet, or an override that ran out.
+        rivals: Treatments of the experiment that would ship too; a unit gets one.
         record: Content address of the analysis.
     """
 
@@ -46,6 +47,7 @@ class Asked:
     at_stake: float
     reason: str
     why_now: str
+    rivals: tuple[str, ...]
     record: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,6 +87,8 @@ def decisions_asked(
 ) -> tuple[Asked, ...]:
     """List arms with a verdict and no decision in force, most money first.
 
+    Of several that would ship, the best stands for all: its ``rivals`` are the others.
+
     Args:
         records: Experiments of the quarter.
         believed: The same arms after shrinking.
@@ -98,7 +102,9 @@ def decisions_asked(
         for arm in record.arms:
             why = _why_now(record, arm, today)
             row = rows.get((record.name, arm.arm, record.id))
-            if why and row is not None and arm.verdict != NO_VERDICT:
+            if row is None or row.entry.is_rival or arm.verdict == NO_VERDICT:
+                continue
+            if why:
                 out.append(_asked(record, arm, row, why))
     return tuple(sorted(out, key=lambda a: (-a.at_stake, a.experiment, a.arm)))
 
@@ -138,5 +144,6 @@ def _asked(record: Record, arm: RecordedArm, row: Believed, why: str) -> Asked:
         at_stake=abs(believed.estimate) if believed.estimate == believed.estimate else 0.0,
         reason=arm.reasons[0] if arm.reasons else "",
         why_now=why,
+        rivals=tuple(sorted(rivals_of(record))) if row.entry.is_shipped else (),
         record=record.id,
     )

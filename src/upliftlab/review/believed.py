@@ -243,10 +243,13 @@ def _shipped(
     name = "total of what was shipped"
     naive = programme.total(weights * picked, name=name, level=level) if picked.any() else None
     corrected = _corrected(draws, picked, weights, name, level)
+    # A unit gets one treatment: what would ship beside a better one is no choice of the rule.
+    own = [i for i, entry in enumerate(entries) if not entry.is_rival]
+    w = weights[own]
     lee_shen = correct_total(
-        programme.value * weights, programme.std_error * weights, b, level=level, name=name
+        programme.value[own] * w, programme.std_error[own] * w, b[own], level=level, name=name
     ).corrected
-    against = int((picked != rule).sum())
+    against = int((picked != rule)[own].sum())
     missing = undefined(name, "nothing was shipped", level=level)
     if not picked.any():
         lee_shen = missing

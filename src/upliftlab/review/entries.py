@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-SHIP = ("ship", "ship to segment")
+SHIP, TO_SEGMENT = "ship", "ship to segment"
 HOLDOUT = "universal_holdout"
 
 
@@ -41,7 +41,10 @@ class Entry:
         spend: Campaign money over the treated units; NaN where unknown.
         verdict: What the analysis proposed.
         decision: What was decided; empty for nothing yet.
-        is_shipped: Whether it was shipped: decided so, or proposed and not decided.
+        is_shipped: Whether it was shipped to everyone: decided so, or proposed, not decided,
+            and the best of its experiment.
+        is_rival: Whether it would ship too, were it not for a better treatment of its
+            experiment: a unit gets one.
         record: Content address of the analysis.
     """
 
@@ -57,6 +60,7 @@ class Entry:
     verdict: str
     decision: str
     is_shipped: bool
+    is_rival: bool
     record: str
 
     @property
@@ -147,14 +151,27 @@ def entries_of(records: Iterable[Record]) -> Entries:
             continue
         first = len(entries)
         arms = [arm for arm in record.arms if arm.profit.std_error > 0]
-        entries += [_entry(record, arm) for arm in arms]
+        rivals = rivals_of(record)
+        entries += [_entry(record, arm, is_rival=arm.arm in rivals) for arm in arms]
         if len(arms) > 1:
             cov, note = _covariance(record, arms)
             blocks.append((tuple(range(first, first + len(arms))), cov))
             notes += [note] if note else []
+    notes += _left_out_of_shipping(entries)
     return Entries(
         entries=tuple(entries), blocks=tuple(blocks), notes=tuple(dict.fromkeys(notes))
     )
+
+
+def rivals_of(record: Record) -> frozenset[str]:
+    """Treatments that would ship beside a better one, or beside the one that was decided."""
+    ships = [arm for arm in record.arms if _word(record, arm) == SHIP]
+    taken = {each.arm for each in record.decisions}
+    proposed = [arm for arm in ships if arm.arm not in taken]
+    if len(proposed) < len(ships) or not proposed:
+        return frozenset(arm.arm for arm in proposed)
+    best = max(proposed, key=lambda arm: arm.profit.estimate)
+    return frozenset(arm.arm for arm in proposed if arm is not best)
 
 
 def is_holdout(record: Record) -> bool:
@@ -162,7 +179,30 @@ def is_holdout(record: Record) -> bool:
     return HOLDOUT in {record.kind, record.mechanism, record.design}
 
 
-def _entry(record: Record, arm: RecordedArm) -> Entry:
+def _word(record: Record, arm: RecordedArm) -> str:
+    """What was decided, else what is proposed."""
+    taken = record.taken(arm.arm)
+    return arm.verdict if taken is None else taken.decision
+
+
+def _left_out_of_shipping(entries: Sequence[Entry]) -> list[str]:
+    rivals = sum(each.is_rival for each in entries)
+    segments = sum((each.decision or each.verdict) == TO_SEGMENT for each in entries)
+    notes = []
+    if rivals:
+        notes.append(
+            f"{rivals} treatments would ship beside a better one of their experiment: a unit "
+            "gets one, so what ships counts the better"
+        )
+    if segments:
+        notes.append(
+            f"{segments} treatments ship to a segment only: what ships is over those that go "
+            "to everyone"
+        )
+    return notes
+
+
+def _entry(record: Record, arm: RecordedArm, *, is_rival: bool) -> Entry:
     taken = record.taken(arm.arm)
     decision = "" if taken is None else taken.decision
     rung = arm.rung("gmv_merchant") or arm.rung("gmv_platform")
@@ -178,7 +218,8 @@ def _entry(record: Record, arm: RecordedArm) -> Entry:
         spend=arm.spend.estimate,
         verdict=arm.verdict,
         decision=decision,
-        is_shipped=(decision or arm.verdict) in SHIP,
+        is_shipped=(decision or arm.verdict) == SHIP and not is_rival,
+        is_rival=is_rival,
         record=record.id,
     )
 

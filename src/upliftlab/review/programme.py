@@ -35,12 +35,14 @@ class Result:
         taken: The newest decision on it; None while it is open.
         why_now: Why it is asked: nothing decided yet, or an override that ran out; empty where
             it is not.
+        rivals: Treatments of the experiment that would ship too; a unit gets one.
     """
 
     record: Record
     arm: RecordedArm
     taken: Taken | None = None
     why_now: str = ""
+    rivals: tuple[RecordedArm, ...] = ()
 
     @property
     def is_alone(self) -> bool:
@@ -169,17 +171,19 @@ def programme(
     """
     chosen = tuple(records)
     read = review or review_of(chosen, quarter=quarter)
-    asked = {(each.experiment, each.arm, each.record): each.why_now for each in read.asked}
+    asked = {(each.experiment, each.arm, each.record): each for each in read.asked}
     results = [
         Result(
             record=record,
             arm=arm,
             taken=record.taken(arm.arm),
-            why_now=asked.get((record.name, arm.arm, record.id), ""),
+            why_now=open_.why_now if open_ else "",
+            rivals=tuple(map(record.arm, open_.rivals)) if open_ else (),
         )
         for record in chosen
         if record.is_read and record.name not in read.left_out and not is_holdout(record)
         for arm in record.arms
+        for open_ in (asked.get((record.name, arm.arm, record.id)),)
     ]
     return Programme(review=read, records=chosen, results=tuple(sorted(results, key=_by_money)))
 

@@ -205,6 +205,8 @@ def test_every_experiments_page_fits_on_paper(browser, site, tmp_path):
         assert found["over"] == []
         assert console == []
 
+    assert 1 <= printed(browser, tmp_path, pages[-1]) <= 6
+
 
 def test_links_of_the_board_paper_lead_within_it(site):
     """What the review links to stands in the paper, under one id each."""

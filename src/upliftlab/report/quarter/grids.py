@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from upliftlab.report import names
 from upliftlab.report.numbers import NONE, p_value, percent, shown_ratio
 from upliftlab.report.quarter.amounts import (
     arm_name,
@@ -134,11 +135,12 @@ def decisions_grid(results: Sequence[Result], amounts: Amounts) -> Grid:
 
 
 def _why(each: Result) -> str:
-    """The deciding reason, after an override that ran out."""
+    """The deciding reason, after an override that ran out; then what would ship too."""
     reason = each.arm.reasons[0] if each.arm.reasons else ""
-    if each.taken is None:
-        return reason or NONE
-    return f"{each.why_now[:1].upper()}{each.why_now[1:]}. {reason}".strip()
+    over = "" if each.taken is None else f"{each.why_now[:1].upper()}{each.why_now[1:]}."
+    others = names.listed([arm_name(each.record, arm) for arm in each.rivals])
+    beside = f"The best of those that would ship; beside it {others}." if others else ""
+    return " ".join(part for part in (over, reason, beside) if part) or NONE
 
 
 def _experiment(

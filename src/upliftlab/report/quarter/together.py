@@ -93,11 +93,17 @@ def lines_of(found: Together) -> tuple[tuple[str, str], ...]:
                 "Test next:",
                 (
                     f"{names.counted(len(found.agenda.tests), 'test')} worth more than "
-                    f"they cost; first {best.experiment}, {best.arm}, worth {worth} net"
+                    f"they cost; first {words(best.experiment)}, {words(best.arm)}, worth "
+                    f"{worth} net"
                 ),
             )
         )
     return tuple(out)
+
+
+def words(name: str) -> str:
+    """A name of a file or a column as readers write it."""
+    return name.replace("-", " ").replace("_", " ")
 
 
 def trust_of(found: Together) -> tuple[str, ...]:
