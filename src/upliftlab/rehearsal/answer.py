@@ -13,11 +13,13 @@ from upliftlab.assignment.recipe import recipe_of
 from upliftlab.checks import FAIL, PASS, WARN, Check
 from upliftlab.data.pieces import BUCKETS, Pieces, pieces
 from upliftlab.economics import MERCHANT
+from upliftlab.errors import DesignError
 from upliftlab.evidence import ALWAYS
 from upliftlab.plan.currencies import currency_of
 from upliftlab.plan.metrics import PROFIT
 from upliftlab.rehearsal.draws import Ledger, Replies, replay
 from upliftlab.rehearsal.mechanism import Mechanism, mechanism_of
+from upliftlab.rehearsal.rolled import replay_waves, rolled_back
 from upliftlab.stats.multiplicity import adjust
 
 if TYPE_CHECKING:
@@ -102,7 +104,8 @@ class Rehearsal:
         seed: Of the draws.
         level: Confidence of ranges.
         rows: One per metric and arm, profit first.
-        ratio_alarms: Share of re-assignments whose sample ratio raised the alarm.
+        ratio_alarms: Share of re-assignments whose sample ratio raised the alarm; NaN for
+            roll-outs, whose lists are drawn in fixed numbers.
         checks: What opens or closes the gate, failed ones first.
         notes: Sentences a reader must know.
     """
@@ -136,7 +139,7 @@ class Rehearsal:
             "draws": self.draws,
             "seed": self.seed,
             "level": self.level,
-            "ratio_alarms": self.ratio_alarms,
+            "ratio_alarms": _plain(self.ratio_alarms),
             "rows": [row.to_dict() for row in self.rows],
             "checks": [check.to_dict() | {"is_blocking": check.verdict == FAIL}
                        for check in self.checks],
@@ -178,6 +181,13 @@ def rehearse(
     """
     tell = progress or (lambda _: None)
     tell("reading")
+    if experiment.period is not None:
+        if units is not None or by is not None or at is not None:
+            raise DesignError(
+                f"aa of design {experiment.design!r} reads the time before the first wave from "
+                "the plan's own panel; leave --units, --by and --at out."
+            )
+        return _of_waves(experiment, given, draws=draws, seed=seed, tell=tell)
     plan = experiment if units is None else _with_units(experiment, Path(units))
     found = pieces(plan, given, by=by, at=at)
     return rehearsal_of(
@@ -228,6 +238,49 @@ def rehearsal_of(
         ratio_alarms=float(np.mean(alarms)),
         checks=_checks(experiment, found, rows, alarms, draws=draws, level=level),
         notes=_notes(experiment, found, mechanism, clustered=clustered),
+    )
+
+
+def _of_waves(
+    experiment: Experiment,
+    given: Mapping[str, object] | None,
+    *,
+    draws: int,
+    seed: int,
+    tell: Callable[[str], None],
+) -> Rehearsal:
+    """Rehearse a roll-out on the time before it; see ``rehearse``."""
+    found = rolled_back(experiment, given)
+    replies = replay_waves(
+        experiment, found, draws=draws, seed=seed,
+        progress=lambda share: tell(f"re-assigning {share:.0%}"),
+    )  # fmt: skip
+    panel, level = found.panel, float(experiment.decide.confidence)
+    goal = float(experiment.decide.worth_it.minor)
+    means = panel.y.mean(axis=(0, 1)).tolist()[: len(replies.names)]
+    rows = _rows(replies, means, level=level, goal=goal)
+    draws = len(replies.value)
+    checks = [*_analysis_checks(rows, draws, level), *_lost(rows)]
+    notes = [
+        f"re-assigned: {found.words}",
+        (
+            f"the roll-out was put into the {len(panel.periods)} periods before it, at the old "
+            "prices: what it adds up to is per unit and period"
+        ),
+        *panel.notes,
+    ]
+    return Rehearsal(
+        experiment=experiment,
+        units=len(panel.units),
+        clusters=int(panel.cluster.max()) + 1,
+        mechanism=found.words,
+        draws=draws,
+        seed=seed,
+        level=level,
+        rows=rows,
+        ratio_alarms=float("nan"),
+        checks=tuple(sorted(checks, key=lambda check: _ORDER[check.verdict])),
+        notes=tuple(notes),
     )
 
 
@@ -373,7 +426,7 @@ def _checks(
 ) -> tuple[Check, ...]:
     from scipy import stats
 
-    out = [_uniformity(rows), _coverage(rows, draws, level), _power(rows, draws)]
+    out = _analysis_checks(rows, draws, level)
     count = int(alarms.sum())
     p = float(stats.binomtest(count, len(alarms), ALPHA, alternative="greater").pvalue)
     out.append(
@@ -390,21 +443,27 @@ def _checks(
     )
     if not found.are_clusters:
         out.append(_hash(experiment, found))
-    lost = max((row.lost for row in rows), default=0.0)
-    if lost > 0:
-        out.append(
-            Check(
-                name="no_estimate",
-                verdict=FAIL if lost > 0.5 else WARN,
-                message=(
-                    f"Estimates: {lost:.1%} of re-assignments give an arm too few clusters for "
-                    "a range; draw a list in blocks instead."
-                ),
-                value=lost,
-                threshold=0.0,
-            )
-        )
+    out += _lost(rows)
     return tuple(sorted(out, key=lambda check: _ORDER[check.verdict]))
+
+
+def _analysis_checks(rows: Sequence[Row], draws: int, level: float) -> list[Check]:
+    """What the analysis said where nothing was done."""
+    return [_uniformity(rows), _coverage(rows, draws, level), _power(rows, draws)]
+
+
+def _lost(rows: Sequence[Row]) -> list[Check]:
+    lost = max((row.lost for row in rows), default=0.0)
+    if not lost > 0:
+        return []
+    message = (
+        f"Estimates: {lost:.1%} of re-assignments give an arm too few clusters for a range; "
+        "draw a list in blocks instead."
+    )
+    verdict = FAIL if lost > 0.5 else WARN
+    return [
+        Check(name="no_estimate", verdict=verdict, message=message, value=lost, threshold=0.0)
+    ]
 
 
 def _uniformity(rows: Sequence[Row]) -> Check:

@@ -98,7 +98,7 @@ def rehearsal_screen(found: Rehearsal) -> Screen:
     size = f"{count(found.units)} {names.plural(experiment.unit)}"
     if found.clusters:
         size += f" in {count(found.clusters)} clusters"
-    answers = (
+    answers: tuple[tuple[str, str, str], ...] = (
         (
             "False alarms on profit",
             alarms,
@@ -114,12 +114,15 @@ def rehearsal_screen(found: Rehearsal) -> Screen:
             percent(profit.coverage, signed=False),
             f"{percent(found.level, decimals=0, signed=False)} are promised",
         ),
-        (
-            "Sample-ratio alarms",
-            f"{round(found.ratio_alarms * found.draws):,} of {count(found.draws)}",
-            f"{round(0.001 * found.draws):,} are expected",
-        ),
     )
+    if math.isfinite(found.ratio_alarms):
+        answers += (
+            (
+                "Sample-ratio alarms",
+                f"{round(found.ratio_alarms * found.draws):,} of {count(found.draws)}",
+                f"{round(0.001 * found.draws):,} are expected",
+            ),
+        )
     return Screen(
         title=f"{names.title(experiment)}: A/A rehearsal",
         facts=tuple(fact for fact in (size, found.mechanism, experiment.owner) if fact),
@@ -138,6 +141,11 @@ def _next(found: Rehearsal) -> str:
         return (
             f"start the test if an effect of {smallest} per {found.experiment.unit} is small "
             "enough to matter; else run it longer or with more"
+        )
+    if failed & {"p_values", "coverage"} and found.experiment.period is not None:
+        return (
+            "name the clusters that are drawn whole (cluster), draw more of them, or leave out "
+            "those that are unlike all others"
         )
     if failed & {"p_values", "coverage"}:
         return (
