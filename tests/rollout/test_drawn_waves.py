@@ -190,7 +190,7 @@ def test_clusters_that_are_not_seen_keep_their_wave_and_their_part_in_the_balanc
 
 @pytest.mark.parametrize("balanced", [False, True])
 def test_without_an_effect_p_values_are_uniform(balanced):
-    """200 draws of the plan on clusters whose cities drift apart; free exchange is not uniform.
+    """120 draws of the plan on clusters whose cities drift apart; free exchange is not uniform.
 
     Kolmogorov-Smirnov at 0.001. With the drift of the city in its reference set, exchange over
     all clusters sees far too few small p-values.
@@ -199,7 +199,7 @@ def test_without_an_effect_p_values_are_uniform(balanced):
     drift = np.repeat([0.0, 4.0], 8)[:, None] * np.arange(8)
     x = rng.normal(size=(16, 1)) if balanced else None
     own, free = [], []
-    for run_ in range(200):
+    for run_ in range(120):
         found = of_plan(f"p{run_}", x)
         slope = 0.0 if x is None else x * np.arange(8)
         panel = seen(found, drift + slope + rng.normal(size=(16, 8)))

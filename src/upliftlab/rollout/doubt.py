@@ -247,7 +247,9 @@ def _methods(
         (
             "randomised",
             "efficient, if waves were drawn at random",
-            "needs random start dates",
+            "needs random start dates"
+            if profit.drawn is None
+            else "its error exchanges all clusters alike, so strata and balance make it wide",
             lambda: _randomised(profit, anticipation),
         ),
         (
