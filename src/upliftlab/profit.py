@@ -240,18 +240,6 @@ def assess(
     profit = _with_rel(book, "profit", level)
     same = economics.price(MERCHANT, arm) == economics.price(MERCHANT, effects.control)
     treated, control = _size(effects, arm), _size(effects, effects.control)
-    lines = tuple(
-        LineEffect(
-            line=line.name,
-            label=line.label,
-            stage=line.stage,
-            status=line.status,
-            treatment=_level(effects, line.terms(MERCHANT, arm), arm),
-            control=_level(effects, line.terms(MERCHANT, effects.control), effects.control),
-            effect=book.estimate(f"line:{line.name}", level=level),
-        )
-        for line in merchant_lines(economics)
-    )
     return Profit(
         arm=arm,
         control=effects.control,
@@ -261,17 +249,13 @@ def assess(
         n_control=control,
         profit=profit,
         profit_simultaneous=profit,
-        lines=lines,
+        lines=_lines(book, effects, economics, arm, level),
         ladder=_ladder(book, profit, level),
         campaign_cost=book.estimate("cost", level=level),
         iroi=_per_cost(book, "profit", "cost", "iROI", level),
         over_hurdle=book.estimate("over hurdle", level=level),
         attributed_roi=_attributed(effects, arm),
-        cost_per={
-            label: _per_cost(book, "cost", f"count:{name}", label, level)
-            for name, label in COUNTED.items()
-            if f"count:{name}" in book.names
-        },
+        cost_per=_cost_per(book, level),
         average_cost_per=_average(effects, economics, arm),
         parties=_named(book, "party:", level),
         stages=_named(book, "stage:", level),
@@ -285,6 +269,33 @@ def assess(
         tipping=tipping_values(effects, economics, arm, level=level),
         variance_kept=_variance_kept(effects, economics, arm),
     )
+
+
+def _lines(
+    book: Joint, effects: Effects, economics: Economics, arm: str, level: float
+) -> tuple[LineEffect, ...]:
+    """Every line of the merchant: its level in both arms and what it adds to profit."""
+    return tuple(
+        LineEffect(
+            line=line.name,
+            label=line.label,
+            stage=line.stage,
+            status=line.status,
+            treatment=_level(effects, line.terms(MERCHANT, arm), arm),
+            control=_level(effects, line.terms(MERCHANT, effects.control), effects.control),
+            effect=book.estimate(f"line:{line.name}", level=level),
+        )
+        for line in merchant_lines(economics)
+    )
+
+
+def _cost_per(book: Joint, level: float) -> dict[str, Estimate]:
+    """Campaign money per extra order, customer and so on."""
+    return {
+        label: _per_cost(book, "cost", f"count:{name}", label, level)
+        for name, label in COUNTED.items()
+        if f"count:{name}" in book.names
+    }
 
 
 def merchant_lines(economics: Economics) -> tuple[Line, ...]:

@@ -227,7 +227,7 @@ def reconcile(
     """
     bases = two_bases(postings, calendar, quarter)
     lines, unmatched = _lines(review, bases, dict(ledger_lines or {}))
-    posted = _posted(lines, review.level)
+    posted = _posted(lines, unmatched, review.level)
     return Reconciliation(
         quarter=quarter,
         totals=totals_of(review, dict(frozen or {}), signatures),
@@ -345,7 +345,11 @@ def _less(actual: int, difference: Estimate) -> Estimate:
     )
 
 
-def _posted(lines: Sequence[LineOutcome], level: float) -> Estimate:
+def _posted(lines: Sequence[LineOutcome], lost: Sequence[str], level: float) -> Estimate:
+    """What is booked of the tests' extra profit; nothing where a line of it has no place."""
+    if lost:
+        note = f"{len(lost)} lines of the tests are not in the ledger"
+        return undefined("posted", note, level=level)
     known = [x.difference_posted for x in lines]
     known = [e for e in known if not math.isnan(e.estimate)]
     if not known:

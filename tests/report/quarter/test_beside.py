@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from fractions import Fraction
 
@@ -179,6 +180,10 @@ def test_actual_less_the_tests_is_the_counterfactual(answered):
     assert math.isnan(rows.loc["rent", "difference"])
     assert rows.loc["rent", "without the tests"] == rows.loc["rent", "actual"]
     assert "Lines of the tests that the ledger does not have: coupon" in page
+    bare = re.sub(r"<[^>]+>", "", page).replace("\N{NO-BREAK SPACE}", " ")
+    assert re.search(r"is not known while \d+ lines? of the tests ha(s|ve) no place", bare)
+    steps = pd.read_csv(site / "data" / "steps_to_the_books.csv").set_index("step")
+    assert math.isnan(steps.loc["of it booked in the quarter", "amount"])
     assert "Lines and accounts by chart version 1 agreed by Zhou." in page
 
 

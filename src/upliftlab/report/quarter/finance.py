@@ -35,7 +35,7 @@ def totals_section(totals: Sequence[SignedTotal], amounts: Amounts) -> Section:
         else "; nobody says how much of the money behind them is booked"
     )
     moved = (
-        f", and extra profit is restated by {amounts.plain(first.restated)}"
+        f", and extra profit is restated by {_total(first, amounts)[5]}"
         if math.isfinite(first.restated)
         else ""
     )
@@ -118,13 +118,14 @@ def _total(each: SignedTotal, amounts: Amounts) -> tuple[str, ...]:
     shown = amounts.shown(each.amount)
     signed = f"{each.signed_by}, {each.signed_at}" if each.signed_by else "open"
     shares = (each.booked, each.projected, each.assumed)
+    width = each.amount.ci_high - each.amount.ci_low
     return (
         each.name,
         signed,
         shown.text,
         shown.interval or NONE,
-        amounts.plain(each.frozen),
-        amounts.plain(each.restated),
+        amounts.plain(each.frozen, width=width),
+        amounts.plain(each.restated, width=width),
         *(percent(share, decimals=0, signed=False) for share in shares),
     )
 
@@ -152,9 +153,6 @@ def _steps(found: Reconciliation, amounts: Amounts) -> Section:
 
 
 def _counterfactual(found: Reconciliation, amounts: Amounts) -> Section:
-    known = [e for e in found.lines if math.isfinite(e.difference.estimate)]
-    difference = math.fsum(each.difference.estimate for each in known)
-    actual = sum(each.actual for each in found.lines)
     rows = [
         (
             each.line.replace("_", " "),
@@ -183,14 +181,30 @@ def _counterfactual(found: Reconciliation, amounts: Amounts) -> Section:
     return Section(
         key="counterfactual",
         title="What was, and what would have been",
-        finding=(
-            f"The ledger's orders of the quarter made {amounts.plain(actual)}; without the "
-            f"tested promotions they would have made {amounts.plain(actual - difference)}."
-            if known
-            else "No line of the tests is in the ledger: nothing can be compared."
-        ),
+        finding=_finding(found, amounts),
         tables=(table("Line by line, on both bases", heads, rows),),
         notes=tuple(notes),
+    )
+
+
+def _finding(found: Reconciliation, amounts: Amounts) -> str:
+    """Contribution with and without the tests, where every line of theirs has its place."""
+    known = [e for e in found.lines if math.isfinite(e.difference.estimate)]
+    if not known:
+        return "No line of the tests is in the ledger: nothing can be compared."
+    actual = sum(each.actual for each in found.lines)
+    made = f"The ledger's orders of the quarter made {amounts.plain(actual)}"
+    if found.unmatched:
+        n = len(found.unmatched)
+        return (
+            f"{made}; what they would have made without the tested promotions is not known "
+            f"while {names.counted(n, 'line')} of the tests {'has' if n == 1 else 'have'} no "
+            "place in the ledger."
+        )
+    difference = math.fsum(each.difference.estimate for each in known)
+    return (
+        f"{made}; without the tested promotions they would have made "
+        f"{amounts.plain(actual - difference)}."
     )
 
 
