@@ -128,7 +128,7 @@ def test_contact_cost_per_unit_is_exact_and_has_no_error(coupon_effects):
 
     assert line.effect.estimate == -10.0
     assert math.isnan(line.effect.std_error)
-    assert line.effect.note == "does not vary"
+    assert line.effect.note == "it does not vary"
 
 
 def test_totals_name_their_population(coupon_effects):
