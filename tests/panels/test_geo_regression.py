@@ -76,7 +76,7 @@ def test_a_cost_that_only_the_test_has_is_known():
     cost = found.effect.estimate("cost")
     ratio, sales = found.per_cost("sales", "cost"), found.effect.estimate("sales")
     assert cost.estimate == pytest.approx(5.0 * 20)
-    assert cost.note == "does not vary"
+    assert cost.note == "it does not vary"
     assert ratio.ci_low == pytest.approx(sales.ci_low / cost.estimate)
     assert found.note.startswith("cost: constant or redundant among controls, left out")
     assert found.coefficients[2].tolist() == [0.0, 0.0, 0.0]
@@ -178,7 +178,7 @@ def test_constant_outcomes_have_no_error():
     found = geo_regression(Panel.of_arrays(np.full((3, 12), 7.0), [8, NEVER, NEVER]))
 
     assert found.effect.estimate("y").estimate == pytest.approx(0.0, abs=1e-12)
-    assert found.effect.estimate("y").note == "does not vary"
+    assert found.effect.estimate("y").note == "it does not vary"
     nothing = geo_regression(Panel.of_arrays(np.zeros((3, 12)), [8, NEVER, NEVER]))
     assert math.isnan(nothing.relative("y"))
 

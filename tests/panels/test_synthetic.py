@@ -418,7 +418,7 @@ def test_constant_outcomes_have_an_effect_but_no_error(estimator):
     one = found.effect.estimate("y")
     assert one.estimate == 0
     assert math.isnan(one.ci_low)
-    assert one.note == "does not vary"
+    assert one.note == "it does not vary"
     assert found.note
 
 

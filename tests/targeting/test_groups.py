@@ -206,7 +206,7 @@ def test_a_feature_that_does_not_vary_has_no_interval():
 
     constant, alone = clan({"one": np.full(200, 0.1), "x": x}, group)
 
-    assert constant.difference.note == "does not vary"
+    assert constant.difference.note == "it does not vary"
     single = clan({"x": x}, group)[0]
     assert alone.difference.ci_high == pytest.approx(single.difference.ci_high)
 
