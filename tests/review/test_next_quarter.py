@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -192,3 +195,20 @@ def test_a_larger_roll_out_deserves_a_larger_test():
     assert large.per_arm > small.per_arm
     assert large.perfect == pytest.approx(100 * small.perfect)
     assert next_test(row, math.nan) is None
+
+
+def test_the_solver_prints_nothing_even_into_a_pipe():
+    """C holds back what goes into a pipe until its buffer is full, or Python ends."""
+    script = (
+        "import ctypes\n"
+        "from upliftlab.review.next_quarter import _silent\n"
+        "with _silent():\n"
+        "    ctypes.CDLL(None).puts(b'a solver speaks')\n"
+        "print('after')\n"
+    )
+    plain = {key: text for key, text in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=plain
+    )
+
+    assert done.stdout == "after\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from contextlib import contextmanager
@@ -309,6 +310,8 @@ def _silent() -> Iterator[None]:
         os.dup2(nowhere, 1)
         yield
     finally:
+        # Into a pipe C writes when its buffer is full: empty it while nobody listens.
+        ctypes.CDLL(None if os.name == "posix" else "ucrtbase").fflush(None)
         os.dup2(kept, 1)
         os.close(kept)
         os.close(nowhere)
