@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +10,18 @@ import numpy as np
 
 from upliftlab import pricing
 from upliftlab.assignment.recipe import recipe_of
-from upliftlab.checks import FAIL, PASS, WARN, Check
-from upliftlab.data.pieces import BUCKETS, Pieces, pieces
+from upliftlab.checks import FAIL
+from upliftlab.data.pieces import pieces
 from upliftlab.economics import MERCHANT
 from upliftlab.errors import DesignError
 from upliftlab.evidence import ALWAYS
 from upliftlab.plan.currencies import currency_of
 from upliftlab.plan.metrics import PROFIT
-from upliftlab.rehearsal.draws import Ledger, Replies, replay
-from upliftlab.rehearsal.mechanism import Mechanism, mechanism_of
+from upliftlab.rehearsal.draws import Ledger, replay
+from upliftlab.rehearsal.gate import checks_of_split, checks_of_waves, ratio_alarms
+from upliftlab.rehearsal.mechanism import mechanism_of
 from upliftlab.rehearsal.rolled import replay_waves, rolled_back
-from upliftlab.stats.multiplicity import adjust
+from upliftlab.rehearsal.rows import plain, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,67 +29,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from upliftlab.checks import Check
     from upliftlab.data.cells import Cells
+    from upliftlab.data.pieces import Pieces
     from upliftlab.experiment import Experiment
     from upliftlab.plan.metrics import Metric
+    from upliftlab.rehearsal.mechanism import Mechanism
+    from upliftlab.rehearsal.rows import Row
 
     Floats = NDArray[np.float64]
 
 DRAWS = 2_000
-ALPHA = 0.001
-"""Error of each gate, Holm-adjusted over metrics and arms."""
-
-SLACK = 0.015
-"""Coverage may fall short of its promise by this much before the gate says so."""
-
-POWER, POWER_SLACK = 0.80, 0.03
 FEW = 20
 """Clusters below which p-values take few values, and their distribution says little."""
-
-_ORDER = {FAIL: 0, WARN: 1, PASS: 3}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """What the re-assignments say about one metric in one arm.
-
-    Attributes:
-        metric: Its name.
-        arm: The treatment.
-        mean: Over all units; of a ratio, the ratio of sums.
-        std_error: Median over re-assignments.
-        false_alarms: Share that found an effect where there is none.
-        coverage: Share whose range holds 0, the truth.
-        p_uniform: Kolmogorov-Smirnov p-value against uniform p-values.
-        p_adjusted: The same, Holm-adjusted over all rows.
-        leans: "small" where p-values crowd near 0, "large" where near 1, by their mean.
-        planted: Effect that the standard error promises to see in 80 % of tests.
-        power: Share that saw it.
-        detectable: Effect seen in 80 % of re-assignments.
-        power_at_goal: Share that saw the effect that is worth it; NaN without one.
-        lost: Share of re-assignments without an estimate.
-        deciles: Share of p-values in each tenth, ten numbers.
-    """
-
-    metric: str
-    arm: str
-    mean: float
-    std_error: float
-    false_alarms: float
-    coverage: float
-    p_uniform: float
-    p_adjusted: float
-    leans: str
-    planted: float
-    power: float
-    detectable: float
-    power_at_goal: float
-    lost: float
-    deciles: tuple[float, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return {key: _plain(value) for key, value in asdict(self).items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +92,7 @@ class Rehearsal:
             "draws": self.draws,
             "seed": self.seed,
             "level": self.level,
-            "ratio_alarms": _plain(self.ratio_alarms),
+            "ratio_alarms": plain(self.ratio_alarms),
             "rows": [row.to_dict() for row in self.rows],
             "checks": [check.to_dict() | {"is_blocking": check.verdict == FAIL}
                        for check in self.checks],
@@ -223,8 +176,8 @@ def rehearsal_of(
     )
     level = float(experiment.decide.confidence)
     goal = float(experiment.decide.worth_it.minor)
-    rows = _rows(replies, _means(cells, metrics), level=level, goal=goal)
-    alarms = _ratio_alarms(replies.counts, mechanism.shares)
+    rows = rows_of(replies, _means(cells, metrics), level=level, goal=goal)
+    alarms = ratio_alarms(replies.counts, mechanism.shares)
     pieces_n = len({label[0] for label in cells.labels})
     return Rehearsal(
         experiment=experiment,
@@ -236,7 +189,7 @@ def rehearsal_of(
         level=level,
         rows=rows,
         ratio_alarms=float(np.mean(alarms)),
-        checks=_checks(experiment, found, rows, alarms, draws=draws, level=level),
+        checks=checks_of_split(experiment, found, rows, alarms, draws=draws, level=level),
         notes=_notes(experiment, found, mechanism, clustered=clustered),
     )
 
@@ -258,9 +211,8 @@ def _of_waves(
     panel, level = found.panel, float(experiment.decide.confidence)
     goal = float(experiment.decide.worth_it.minor)
     means = panel.y.mean(axis=(0, 1)).tolist()[: len(replies.names)]
-    rows = _rows(replies, means, level=level, goal=goal)
+    rows = rows_of(replies, means, level=level, goal=goal)
     draws = len(replies.value)
-    checks = [*_analysis_checks(rows, draws, level), *_lost(rows)]
     notes = [
         f"re-assigned: {found.words}",
         (
@@ -279,7 +231,7 @@ def _of_waves(
         level=level,
         rows=rows,
         ratio_alarms=float("nan"),
-        checks=tuple(sorted(checks, key=lambda check: _ORDER[check.verdict])),
+        checks=checks_of_waves(rows, draws=draws, level=level),
         notes=tuple(notes),
     )
 
@@ -346,214 +298,6 @@ def _means(cells: Cells, metrics: Sequence[Metric]) -> list[float]:
     return out
 
 
-def _rows(
-    replies: Replies, means: Sequence[float], *, level: float, goal: float
-) -> tuple[Row, ...]:
-    from scipy import stats
-
-    tail = (1 - level) / 2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        t = replies.value / replies.std_error
-        p = np.asarray(2 * stats.t.sf(np.abs(t), replies.df))
-        reach = stats.t.isf(tail, replies.df) * replies.std_error
-    p[~np.isfinite(replies.std_error) | (replies.std_error <= 0)] = np.nan
-    treatments = len(replies.names) // len(means)
-    uniform = []
-    for m in range(p.shape[1]):
-        seen = p[np.isfinite(p[:, m]), m]
-        uniform.append(float(stats.kstest(seen, "uniform").pvalue) if len(seen) else np.nan)
-    usable = [1.0 if np.isnan(x) else x for x in uniform]
-    holm = adjust(usable, "holm")
-    z = stats.norm.isf(tail) + stats.norm.isf(1 - POWER)
-    rows = []
-    for m, (metric, arm) in enumerate(replies.names):
-        good = np.isfinite(p[:, m])
-        value, limit, own = replies.value[good, m], reach[good, m], p[good, m]
-        error = replies.std_error[good, m]
-        planted = float(z * np.median(error)) if good.any() else float("nan")
-        rows.append(
-            Row(
-                metric=metric,
-                arm=arm,
-                mean=means[m // treatments],
-                std_error=float(np.median(error)) if good.any() else float("nan"),
-                false_alarms=float(np.mean(own < 1 - level)) if good.any() else float("nan"),
-                coverage=float(np.mean(np.abs(value) <= limit)) if good.any() else float("nan"),
-                p_uniform=uniform[m],
-                p_adjusted=float(holm[m]) if not np.isnan(uniform[m]) else float("nan"),
-                leans="small" if good.any() and np.mean(own) < 0.5 else "large",
-                planted=planted,
-                power=_seen(value, limit, planted),
-                detectable=float(np.quantile(limit - value, POWER))
-                if good.any()
-                else float("nan"),
-                power_at_goal=_seen(value, limit, goal)
-                if metric == PROFIT and goal > 0
-                else float("nan"),
-                lost=1 - float(np.mean(good)),
-                deciles=tuple(
-                    (np.histogram(own, bins=10, range=(0, 1))[0] / max(len(own), 1)).tolist()
-                ),
-            )
-        )
-    return tuple(rows)
-
-
-def _seen(value: Floats, limit: Floats, effect: float) -> float:
-    """Share of re-assignments that find an effect once it is added to treated units."""
-    if not len(value) or not np.isfinite(effect):
-        return float("nan")
-    return float(np.mean(np.abs(value + effect) > limit))
-
-
-def _ratio_alarms(counts: Floats, shares: Floats) -> NDArray[np.bool_]:
-    from scipy import stats
-
-    expected = counts.sum(axis=1, keepdims=True) * (shares / shares.sum())
-    statistic = ((counts - expected) ** 2 / expected).sum(axis=1)
-    alarms: NDArray[np.bool_] = stats.chi2.sf(statistic, len(shares) - 1) < ALPHA
-    return alarms
-
-
-def _checks(
-    experiment: Experiment,
-    found: Pieces,
-    rows: Sequence[Row],
-    alarms: NDArray[np.bool_],
-    *,
-    draws: int,
-    level: float,
-) -> tuple[Check, ...]:
-    from scipy import stats
-
-    out = _analysis_checks(rows, draws, level)
-    count = int(alarms.sum())
-    p = float(stats.binomtest(count, len(alarms), ALPHA, alternative="greater").pvalue)
-    out.append(
-        Check(
-            name="sample_ratio",
-            verdict=FAIL if p < ALPHA else PASS,
-            message=(
-                f"Sample ratio: {count:,} of {draws:,} re-assignments raised the alarm; "
-                f"{ALPHA * draws:.0f} are expected."
-            ),
-            value=count / draws,
-            threshold=ALPHA,
-        )
-    )
-    if not found.are_clusters:
-        out.append(_hash(experiment, found))
-    out += _lost(rows)
-    return tuple(sorted(out, key=lambda check: _ORDER[check.verdict]))
-
-
-def _analysis_checks(rows: Sequence[Row], draws: int, level: float) -> list[Check]:
-    """What the analysis said where nothing was done."""
-    return [_uniformity(rows), _coverage(rows, draws, level), _power(rows, draws)]
-
-
-def _lost(rows: Sequence[Row]) -> list[Check]:
-    lost = max((row.lost for row in rows), default=0.0)
-    if not lost > 0:
-        return []
-    message = (
-        f"Estimates: {lost:.1%} of re-assignments give an arm too few clusters for a range; "
-        "draw a list in blocks instead."
-    )
-    verdict = FAIL if lost > 0.5 else WARN
-    return [
-        Check(name="no_estimate", verdict=verdict, message=message, value=lost, threshold=0.0)
-    ]
-
-
-def _uniformity(rows: Sequence[Row]) -> Check:
-    worst = min(rows, key=lambda row: row.p_adjusted if np.isfinite(row.p_adjusted) else 2.0)
-    failed = [row for row in rows if row.p_adjusted < ALPHA]
-    eager = [row for row in failed if row.leans == "small"]
-    verdict = FAIL if eager else WARN if failed else PASS
-    if eager:
-        names = ", ".join(f"{row.metric} ({row.arm})" for row in eager[:5])
-        text = f"too many are small for {names}: tests would find effects that are not there"
-        worst = min(eager, key=lambda row: row.p_adjusted)
-    elif failed:
-        names = ", ".join(f"{row.metric} ({row.arm})" for row in failed[:5])
-        text = f"too few are small for {names}: ranges are wider than they need be"
-    else:
-        text = f"uniform for all {len(rows)} metrics and arms"
-    return Check(
-        name="p_values",
-        verdict=verdict,
-        message=f"p-values: {text} (worst {_shown(worst.p_adjusted)}, {worst.metric}).",
-        value=worst.p_adjusted,
-        threshold=ALPHA,
-    )
-
-
-def _coverage(rows: Sequence[Row], draws: int, level: float) -> Check:
-    p = [_short(row.coverage, row.lost, draws, level - SLACK) for row in rows]
-    holm = adjust(p, "holm")
-    failed = [row for row, x in zip(rows, holm, strict=True) if x < ALPHA]
-    worst = min(rows, key=lambda row: row.coverage if np.isfinite(row.coverage) else 2.0)
-    text = "no fewer than they promise" if not failed else "fewer than they promise"
-    return Check(
-        name="coverage",
-        verdict=FAIL if failed else PASS,
-        message=(
-            f"Ranges: {worst.coverage:.1%} of those of {worst.metric} hold the truth, "
-            f"{text} ({level:.0%})."
-        ),
-        value=worst.coverage,
-        threshold=level - SLACK,
-    )
-
-
-def _power(rows: Sequence[Row], draws: int) -> Check:
-    p = [_short(row.power, row.lost, draws, POWER - POWER_SLACK) for row in rows]
-    holm = adjust(p, "holm")
-    failed = [row for row, x in zip(rows, holm, strict=True) if x < ALPHA]
-    worst = min(rows, key=lambda row: row.power if np.isfinite(row.power) else 2.0)
-    return Check(
-        name="power",
-        verdict=WARN if failed else PASS,
-        message=(
-            f"Power: an effect that should be seen in {POWER:.0%} of tests is seen in "
-            f"{worst.power:.1%} for {worst.metric}, the lowest."
-        ),
-        value=worst.power,
-        threshold=POWER - POWER_SLACK,
-    )
-
-
-def _short(share: float, lost: float, draws: int, least: float) -> float:
-    """P-value of a share that should be at least so large."""
-    from scipy import stats
-
-    n = round(draws * (1 - lost))
-    if not n or not np.isfinite(share):
-        return 1.0
-    return float(stats.binomtest(round(share * n), n, least, alternative="less").pvalue)
-
-
-def _hash(experiment: Experiment, found: Pieces) -> Check:
-    """Ask whether ids spread evenly over the first digits of their hashes."""
-    from scipy import stats
-
-    sizes = np.zeros(BUCKETS)
-    for label, n in zip(found.cells.labels, found.cells.n, strict=True):
-        sizes[int(label[0], 16)] += n
-    p = float(stats.chisquare(sizes).pvalue)
-    failed = p < ALPHA
-    tail = "unevenly: are ids repeated, or hashed before?" if failed else "evenly"
-    return Check(
-        name="hash",
-        verdict=FAIL if failed else PASS,
-        message=f"Hash: {experiment.unit} ids spread {tail} over {BUCKETS:,} buckets "
-        f"(p {_shown(p)}).",
-        value=p,
-        threshold=ALPHA,
-    )
-
-
 def _notes(
     experiment: Experiment, found: Pieces, mechanism: Mechanism, *, clustered: bool
 ) -> tuple[str, ...]:
@@ -573,13 +317,3 @@ def _notes(
     if experiment.assign is not None and experiment.assign.epochs is not None:
         out.append("shares are those of the last epoch")
     return (*out, *found.facts.notes)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _shown(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
