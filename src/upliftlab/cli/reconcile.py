@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path  # noqa: TC003 - typer reads annotations
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from upliftlab.cli.app import NO_VERDICT, Json, app
+
+if TYPE_CHECKING:
+    from upliftlab.review.book_files import FilesTied
 
 
 @app.command()
@@ -33,18 +36,13 @@ def reconcile(
     as_json: Json = False,
 ) -> None:
     """Compare ledger and books by account and month; name every difference."""
-    from upliftlab.review.book_files import read_reconciled
+    from upliftlab.review.book_files import read_book_files, tied
 
-    found = read_reconciled(
-        ledger,
-        books,
-        chart,
-        quarter=quarter,
-        currency=currency,
-        rate=rate,
-        rate_date=rate_date,
-        vat=vat,
-    )
+    files = read_book_files(
+        ledger, books, chart, quarter=quarter,
+        currency=currency, rate=rate, rate_date=rate_date, vat=vat,
+    )  # fmt: skip
+    found = tied(files, quarter)
     answer = {"tie": found.tie.to_dict(), "bases": found.bases.to_dict()}
     if registry is not None:
         from upliftlab.registry.store import Registry
@@ -60,19 +58,23 @@ def reconcile(
     if as_json:
         typer.echo(json.dumps(answer, ensure_ascii=False, allow_nan=False))
     else:
-        typer.echo(found.tie.sentence)
-        for cell in found.tie.findings:
-            place = f"{cell.period}  {cell.account} ({', '.join(cell.lines)})"
-            money = [f"{x / 100:,.2f}" for x in (cell.ledger, cell.books, cell.residual)]
-            typer.echo(
-                f"  {place}  ledger {money[0]}  books {money[1]}  residual {money[2]}  "
-                f"{cell.guess}"
-            )
-        total = found.bases.total
-        typer.echo(
-            f"contribution by order date {total.order_basis / 100:,.2f} - booked later "
-            f"{total.later / 100:,.2f} + from earlier orders {total.earlier / 100:,.2f} = by "
-            f"posting date {total.accounting_basis / 100:,.2f}"
-        )
+        _tell(found)
     if not found.tie.ties:
         raise typer.Exit(NO_VERDICT)
+
+
+def _tell(found: FilesTied) -> None:
+    """Say whether the books tie, what does not, and how the two bases differ."""
+    typer.echo(found.tie.sentence)
+    for cell in found.tie.findings:
+        place = f"{cell.period}  {cell.account} ({', '.join(cell.lines)})"
+        money = [f"{x / 100:,.2f}" for x in (cell.ledger, cell.books, cell.residual)]
+        typer.echo(
+            f"  {place}  ledger {money[0]}  books {money[1]}  residual {money[2]}  {cell.guess}"
+        )
+    total = found.bases.total
+    typer.echo(
+        f"contribution by order date {total.order_basis / 100:,.2f} - booked later "
+        f"{total.later / 100:,.2f} + from earlier orders {total.earlier / 100:,.2f} = by "
+        f"posting date {total.accounting_basis / 100:,.2f}"
+    )

@@ -99,30 +99,10 @@ def review(
 
     day = frozen or datetime.now(tz=UTC).date().isoformat()
     issue = Issue(shop=shop, prepared=prepared, signed=signed, frozen=day)
-    given = (books, chart, ledger)
-    if any(given) and not all(given):
-        raise UpliftlabError("books are compared with --books, --chart and --ledger together.")
-    files = None
-    if books and chart and ledger:
-        from upliftlab.review.handed_in import HandedIn
-
-        files = HandedIn(
-            ledger=ledger,
-            books=books,
-            chart=chart,
-            calendar=calendar,
-            adjustments=adjustments,
-            contracts=contracts,
-            currency=books_currency,
-            rate=rate,
-            rate_date=rate_date,
-            vat=vat,
-        )
-    elif calendar or adjustments or contracts:
-        raise UpliftlabError(
-            "--calendar, --adjustments and --contracts stand beside the books: give --books, "
-            "--chart and --ledger too."
-        )
+    files = _handed_in(
+        ledger, books, chart, calendar=calendar, adjustments=adjustments, contracts=contracts,
+        currency=books_currency, rate=rate, rate_date=rate_date, vat=vat,
+    )  # fmt: skip
     beside = Beside(
         files=files,
         spend=spend,
@@ -133,6 +113,39 @@ def review(
     )
     with uncollected():
         made(Registry(folder, must_exist=True), quarter, out, issue, beside)
+
+
+def _handed_in(
+    ledger: Path | None,
+    books: Path | None,
+    chart: Path | None,
+    *,
+    calendar: Path | None,
+    adjustments: Path | None,
+    contracts: Path | None,
+    **basis: str,
+) -> HandedIn | None:
+    """The files of finance, None where there are none; refuse a part of them."""
+    from upliftlab.review.handed_in import HandedIn
+
+    if ledger and books and chart:
+        return HandedIn(
+            ledger=ledger,
+            books=books,
+            chart=chart,
+            calendar=calendar,
+            adjustments=adjustments,
+            contracts=contracts,
+            **basis,
+        )
+    if ledger or books or chart:
+        raise UpliftlabError("books are compared with --books, --chart and --ledger together.")
+    if calendar or adjustments or contracts:
+        raise UpliftlabError(
+            "--calendar, --adjustments and --contracts stand beside the books: give --books, "
+            "--chart and --ledger too."
+        )
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)

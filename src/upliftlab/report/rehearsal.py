@@ -19,7 +19,8 @@ from upliftlab.report.written import keep
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from upliftlab.rehearsal.answer import Rehearsal, Row
+    from upliftlab.rehearsal.answer import Rehearsal
+    from upliftlab.rehearsal.rows import Row
 
 PASSED = "Go ahead: where nothing was done, the analysis finds no more than chance"
 FAILED = "Not yet: the analysis is not fit for this test"

@@ -99,28 +99,8 @@ def read_book_files(
     )
 
 
-def read_reconciled(
-    ledger: Path,
-    books: Path,
-    chart: Path,
-    *,
-    quarter: str,
-    currency: str = "CNY",
-    rate: str = "",
-    rate_date: str = "",
-    vat: str = "included",
-) -> FilesTied:
-    """Read ledger, books and chart as ``read_book_files`` does, and tie them."""
-    found = read_book_files(
-        ledger,
-        books,
-        chart,
-        quarter=quarter,
-        currency=currency,
-        rate=rate,
-        rate_date=rate_date,
-        vat=vat,
-    )
+def tied(found: BookFiles, quarter: str) -> FilesTied:
+    """Tie the ledger of a quarter to the books, and read it on both bases."""
     periods = found.calendar.of_quarter(quarter)
     return FilesTied(
         tie=tie(found.postings, found.books, found.chart, periods=periods),

@@ -88,7 +88,8 @@ def read_contracts(file: Path) -> tuple[Guarantee, ...]:
     target; orders, edited and cash_share (worth of a yuan of credit in cash) where needed.
     """
     needed = ("contract", "scheme", "slot", "spend", "gmv", "target")
-    found: dict[str, list[tuple[dict[str, str], Slot]]] = {}
+    slots: dict[str, list[Slot]] = {}
+    first: dict[str, tuple[int, dict[str, str]]] = {}
     for number, row in enumerate(rows_of(file, needed), 2):
         money = {
             name: minor_units(row[name], "main", str(file), number, name)
@@ -101,14 +102,12 @@ def read_contracts(file: Path) -> tuple[Guarantee, ...]:
             edited=row.get("edited", "").lower() in _YES,
             **money,
         )
-        found.setdefault(row["contract"], []).append((row, slot))
+        slots.setdefault(row["contract"], []).append(slot)
+        first.setdefault(row["contract"], (number, row))
     out = []
-    for name, slots in found.items():
-        first = slots[0][0]
-        share = _exact(first.get("cash_share") or "1", file, 2, "cash_share")
-        out.append(
-            guarantee(name, first["scheme"], [slot for _, slot in slots], cash_share=share)
-        )
+    for name, (number, row) in first.items():
+        share = _exact(row.get("cash_share") or "1", file, number, "cash_share")
+        out.append(guarantee(name, row["scheme"], slots[name], cash_share=share))
     return tuple(out)
 
 
@@ -129,4 +128,4 @@ def _exact(text: str, file: Path, row: int, column: str) -> Fraction:
     try:
         return Fraction(text)
     except (ValueError, ZeroDivisionError):
-        raise BooksError.no_amount(str(file), row, column, text) from None
+        raise BooksError.no_number(str(file), row, column, text) from None

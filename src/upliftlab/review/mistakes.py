@@ -22,6 +22,14 @@ class BooksError(LedgerError):
         )
 
     @classmethod
+    def no_number(cls, file: str, row: int, column: str, found: str) -> BooksError:
+        """A cell of the contracts is no number."""
+        return cls(
+            f"contracts {file!r}, row {row}: column {column!r} is {found!r}; write a number "
+            "such as 2.5."
+        )
+
+    @classmethod
     def no_period(cls, owner: str, found: str, have: Collection[str]) -> BooksError:
         """A month or day lies outside the fiscal calendar."""
         return cls(

@@ -20,8 +20,10 @@ from upliftlab.registry.store import Registry
 from upliftlab.report.quarter.amounts import Amounts
 from upliftlab.report.quarter.beside import bridge_section, shift_text
 from upliftlab.review.allocation import OFF, options_of, plan_of
-from upliftlab.review.book_files import read_reconciled
+from upliftlab.review.book_files import read_book_files, tied
+from upliftlab.review.finance_files import read_contracts
 from upliftlab.review.long_files import read_long_run
+from upliftlab.review.mistakes import BooksError
 from upliftlab.simulate.books import simulate_books
 
 YUAN = Amounts(currency="CNY", outcome="profit")
@@ -228,9 +230,8 @@ def test_the_bridge_and_the_long_run_stand_on_the_page(answered):
 def test_books_that_tie_say_so(tmp_path):
     """Without an error the same section says that nothing is left."""
     write_books(tmp_path)
-    found = read_reconciled(
-        *(tmp_path / f"{name}.csv" for name in ("ledger", "books", "chart")), quarter="2026Q3"
-    )
+    files = [tmp_path / f"{name}.csv" for name in ("ledger", "books", "chart")]
+    found = tied(read_book_files(*files, quarter="2026Q3"), "2026Q3")
     section = bridge_section(found.bases, found.tie, YUAN)
 
     assert found.tie.ties
@@ -343,3 +344,17 @@ def test_a_decision_stands_on_the_experiments_page_at_once(quarter, tmp_path):
     assert f"sign one: <code>upliftlab decide {record.name}" in before
     assert "by Chen" not in before
     assert "by Chen" in after
+
+
+def test_a_share_of_cash_that_is_none_is_named_by_its_row(tmp_path):
+    """The second contract begins in row 3 of the file."""
+    file = tmp_path / "contracts.csv"
+    head = "contract,scheme,slot,spend,gmv,target,orders,cash_share"
+    file.write_text(f"{head}\nA,douyin,1,10,20,2,30,1\nB,douyin,1,10,20,2,30,most\n")
+    with pytest.raises(BooksError) as caught:
+        read_contracts(file)
+
+    assert str(caught.value) == (
+        f"contracts {str(file)!r}, row 3: column 'cash_share' is 'most'; write a number such "
+        "as 2.5."
+    )
